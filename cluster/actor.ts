@@ -1,0 +1,46 @@
+// What every role is: an actor with a start, a state it can report and a drain. Roles know nothing of cluster or of
+// process signals; cluster/worker.ts runs one actor and speaks with the primary on its behalf.
+import type { Log } from '../platform/log.js';
+import type { Settings } from '../platform/settings.js';
+
+export const ROLES = ['http', 'ledger', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+
+export interface Actor {
+  /**
+   * Becomes able to work: listening sockets are open, loops run. A database that is away is waited for in the background,
+   * not here: `unreadyReasons` says so meanwhile. Rejects with `ConfigurationError` when no restart could help.
+   */
+  start(): Promise<void>;
+  /** Empty when the actor can do its work; else short stable words such as `redis_unavailable`. */
+  unreadyReasons(): string[];
+  /** Takes no new work, finishes what it has, closes everything. Settles before `deadline` (epoch ms) if it can. */
+  drain(deadline: number): Promise<void>;
+}
+
+export interface ActorContext {
+  /** `http-1`, `ledger-1`, `admin-1`: stable over restarts of the same place in the cluster. */
+  readonly name: string;
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly cluster: ClusterLink;
+}
+
+/** What an actor may ask of the rest of its cluster. */
+export interface ClusterLink {
+  /** Every process of the instance, as the primary sees it. Rejects after the time limit of the channel. */
+  processes(): Promise<ProcessStatus[]>;
+}
+
+export interface ProcessStatus {
+  readonly name: string;
+  readonly role: Role | 'primary';
+  readonly pid: number;
+  readonly state: 'starting' | 'unready' | 'ready' | 'draining' | 'backoff';
+  readonly unreadyReasons: string[];
+  /** Epoch milliseconds. */
+  readonly startedAt: number;
+  readonly restarts: number;
+}
+
+export type ActorFactory = (context: ActorContext) => Actor;

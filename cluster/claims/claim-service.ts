@@ -1,0 +1,37 @@
+// What the public API asks of the claim path, and what it is told. The HTTP room knows this file and nothing else of
+// claims/. Outcomes are plain values: most claims of a stampede end in `sold_out`, and an Error a piece would cost a stack.
+import type { Ack } from '../../coupons/definition.js';
+import type { ErrorCode } from '../../platform/errors.js';
+
+export interface Receipt {
+  readonly claimNo: number;
+  /** Epoch milliseconds by the shard's clock. */
+  readonly claimedAt: number;
+  /** The acknowledgement level that was reached. */
+  readonly ack: Ack;
+}
+
+export type ClaimOutcome =
+  | { readonly status: 'claimed' | 'already_claimed'; readonly receipt: Receipt }
+  | { readonly status: 'refused'; readonly code: ErrorCode; readonly opensAt?: number };
+
+export type CouponState = 'open' | 'not_open' | 'paused' | 'ended' | 'sold_out';
+
+export interface CouponView {
+  readonly state: CouponState;
+  readonly total: number;
+  readonly remaining: number;
+  /** Epoch milliseconds. */
+  readonly opensAt: number | null;
+  readonly closesAt: number | null;
+}
+
+export interface ClaimService {
+  /** Never rejects, and settles within the claim time limit. Ids must be valid (coupons/ids.ts). */
+  claim(couponId: string, userId: string): Promise<ClaimOutcome>;
+  /** The first receipt again, or `refused` with `not_claimed`, `unknown_coupon` or a 503 code. Never rejects. */
+  receipt(couponId: string, userId: string): Promise<ClaimOutcome>;
+  /** Never rejects. */
+  coupon(couponId: string): Promise<CouponView | { readonly status: 'refused'; readonly code: ErrorCode }>;
+  unreadyReasons(): string[];
+}

@@ -1,0 +1,20 @@
+// What a coupon is: the part that operators set. Shared by the admin API, MySQL rows and the hash in Redis.
+
+/** When a positive answer may be given; docs/guarantees.md says what each level survives. */
+export const ACKS = ['redis', 'fsync', 'replica', 'ledger'] as const;
+export type Ack = (typeof ACKS)[number];
+
+/** Units of one coupon at most: its receipts are one hash in Redis (about 100 bytes each), kept in the memory of one node. */
+export const TOTAL_MAX = 10_000_000;
+
+export interface CouponDefinition {
+  readonly couponId: string;
+  /** Units ever granted to this coupon: the first total and all adjustments since. */
+  readonly total: number;
+  /** Epoch milliseconds; null: no bound. */
+  readonly opensAt: number | null;
+  readonly closesAt: number | null;
+  readonly paused: boolean;
+  readonly ack: Ack;
+  readonly returnable: boolean;
+}

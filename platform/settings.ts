@@ -1,0 +1,247 @@
+// Every setting of the service: its environment variable, default, unit and meaning. Read once, at the start of a
+// process, and passed on from there; nothing else reads process.env. README's configuration table agrees by test.
+import { availableParallelism } from 'node:os';
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { ConfigurationError } from './errors.js';
+
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  readonly adminHost: string;
+  readonly adminPort: number;
+  /** Unset: the service runs a private server of its own. */
+  readonly redisUrl: string | undefined;
+  readonly mysqlUrl: string | undefined;
+  readonly httpWorkers: number;
+  readonly authMode: 'trusted' | 'jwt';
+  readonly gatewayToken: string | undefined;
+  readonly jwtSecret: string | undefined;
+  readonly jwtJwksUrl: string | undefined;
+  readonly jwtIssuer: string | undefined;
+  readonly jwtAudience: string | undefined;
+  readonly adminToken: string | undefined;
+  /** Absolute path. */
+  readonly dir: string;
+  readonly shardCount: number;
+  readonly ledgerWindow: number;
+  readonly ledgerThreads: number;
+  readonly claimTimeoutMs: number;
+  readonly mailboxDepthMax: number;
+  readonly drainTimeoutMs: number;
+  readonly logLevel: string;
+}
+
+interface Setting<T> {
+  readonly variable: string;
+  /** As the README prints it. */
+  readonly defaultText: string;
+  readonly meaning: string;
+  readonly read: (text: string | undefined, variable: string) => T;
+}
+
+type SettingsTable = { readonly [K in keyof Settings]: Setting<Settings[K]> };
+
+const MAX_PORT = 65_535;
+/** A script call of one batch holds Redis for about 5 µs a claim; more than this many waiting is seconds of delay. */
+const MAILBOX_DEPTH_LIMIT = 1_000_000;
+
+export const SETTINGS: SettingsTable = {
+  host: { variable: 'HOST', defaultText: '127.0.0.1', meaning: 'Address of the public API.', read: text('127.0.0.1') },
+  port: { variable: 'PORT', defaultText: '8080', meaning: 'Port of the public API.', read: whole(8080, 1, MAX_PORT) },
+  adminHost: {
+    variable: 'ADMIN_HOST',
+    defaultText: '127.0.0.1',
+    meaning: 'Address of the admin API.',
+    read: text('127.0.0.1'),
+  },
+  adminPort: {
+    variable: 'ADMIN_PORT',
+    defaultText: '9464',
+    meaning: 'Port of the admin API.',
+    read: whole(9464, 1, MAX_PORT),
+  },
+  redisUrl: {
+    variable: 'REDIS_URL',
+    defaultText: 'own server',
+    meaning: 'Redis 7.0 or newer, `redis://` or `rediss://`. Unset: a private redis-server in STAMPEDE_DIR.',
+    read: url(['redis:', 'rediss:']),
+  },
+  mysqlUrl: {
+    variable: 'MYSQL_URL',
+    defaultText: 'own server',
+    meaning:
+      'MySQL 8 or MariaDB 10.6 or newer, `mysql://user:password@host:port/database`. Unset: a private mariadbd in STAMPEDE_DIR.',
+    read: url(['mysql:']),
+  },
+  httpWorkers: {
+    variable: 'WEB_CONCURRENCY',
+    defaultText: 'one per core',
+    meaning: 'Number of `http` worker processes.',
+    read: whole(availableParallelism(), 1, 256),
+  },
+  authMode: {
+    variable: 'AUTH_MODE',
+    defaultText: 'trusted',
+    meaning: '`trusted`: the user is the header X-User-Id, set by a gateway. `jwt`: the `sub` of a bearer token.',
+    read: oneOf(['trusted', 'jwt'] as const, 'trusted'),
+  },
+  gatewayToken: {
+    variable: 'GATEWAY_TOKEN',
+    defaultText: 'unset',
+    meaning:
+      'Shared secret that the gateway sends as X-Gateway-Token. Required in `trusted` mode unless HOST is loopback.',
+    read: secret(16),
+  },
+  jwtSecret: {
+    variable: 'JWT_SECRET',
+    defaultText: 'unset',
+    meaning: 'Shared key of HS256 tokens, 32 characters or more. `jwt` mode needs this or JWT_JWKS_URL.',
+    read: secret(32),
+  },
+  jwtJwksUrl: {
+    variable: 'JWT_JWKS_URL',
+    defaultText: 'unset',
+    meaning: 'Where the public keys of RS256, ES256 or EdDSA tokens are published.',
+    read: url(['http:', 'https:']),
+  },
+  jwtIssuer: { variable: 'JWT_ISSUER', defaultText: 'unset', meaning: 'Required `iss` of tokens.', read: optional },
+  jwtAudience: { variable: 'JWT_AUDIENCE', defaultText: 'unset', meaning: 'Required `aud` of tokens.', read: optional },
+  adminToken: {
+    variable: 'ADMIN_TOKEN',
+    defaultText: 'made at first start',
+    meaning: 'Bearer token of the admin API. Unset: a random one in STAMPEDE_DIR/admin-token.',
+    read: secret(16),
+  },
+  dir: {
+    variable: 'STAMPEDE_DIR',
+    defaultText: '.stampede',
+    meaning: 'Folder of the data, sockets and the admin token.',
+    read: (value) => resolve(value ?? '.stampede'),
+  },
+  shardCount: {
+    variable: 'SHARD_COUNT',
+    defaultText: '16',
+    meaning: 'Number of logical shards. Fixed by the first start; another value later is refused.',
+    read: whole(16, 1, 100),
+  },
+  ledgerWindow: {
+    variable: 'LEDGER_WINDOW',
+    defaultText: '100000',
+    meaning: 'Claims of one coupon that may run ahead of MySQL before claims get `ledger_behind`.',
+    read: whole(100_000, 1, 10_000_000),
+  },
+  ledgerThreads: {
+    variable: 'LEDGER_THREADS',
+    defaultText: '2',
+    meaning: 'Piscina threads that write to MySQL, each with one connection.',
+    read: whole(2, 1, 32),
+  },
+  claimTimeoutMs: {
+    variable: 'CLAIM_TIMEOUT_MS',
+    defaultText: '2000',
+    meaning: 'Milliseconds that a claim waits before it is answered `unavailable` (not sent) or `outcome_unknown` (sent).',
+    read: whole(2_000, 50, 60_000),
+  },
+  mailboxDepthMax: {
+    variable: 'MAILBOX_DEPTH_MAX',
+    defaultText: '8192',
+    meaning: 'Claims that may wait in the mailbox of one shard in one process before more are answered `overloaded`.',
+    read: whole(8_192, 1, MAILBOX_DEPTH_LIMIT),
+  },
+  drainTimeoutMs: {
+    variable: 'DRAIN_TIMEOUT_MS',
+    defaultText: '20000',
+    meaning: 'Milliseconds that each role may take to drain before it is killed.',
+    read: whole(20_000, 1_000, 600_000),
+  },
+  logLevel: {
+    variable: 'LOG_LEVEL',
+    defaultText: 'info',
+    meaning: '`trace`, `debug`, `info`, `warn`, `error` or `silent`.',
+    read: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const, 'info'),
+  },
+};
+
+/** Reads and checks the whole environment. Throws `ConfigurationError` with one line that names the variable. */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+  const settings = Object.fromEntries(
+    Object.entries(SETTINGS).map(([key, setting]) => {
+      // An empty variable is an unset one, as `VAR= command` and compose files mean it.
+      const raw = environment[setting.variable];
+      return [key, setting.read(raw === '' ? undefined : raw, setting.variable)];
+    }),
+  ) as unknown as Settings;
+  checkTogether(settings);
+  return settings;
+}
+
+function checkTogether(settings: Settings): void {
+  if (settings.authMode === 'trusted' && settings.gatewayToken === undefined && !isLoopback(settings.host)) {
+    throw new ConfigurationError(
+      `GATEWAY_TOKEN must be set: with AUTH_MODE=trusted and HOST=${settings.host} anybody could claim as anybody.`,
+    );
+  }
+  if (settings.authMode === 'jwt' && settings.jwtSecret === undefined && settings.jwtJwksUrl === undefined) {
+    throw new ConfigurationError('JWT_SECRET or JWT_JWKS_URL must be set when AUTH_MODE is jwt.');
+  }
+  if (settings.jwtSecret !== undefined && settings.jwtJwksUrl !== undefined) {
+    throw new ConfigurationError('JWT_SECRET and JWT_JWKS_URL exclude each other: set one of them.');
+  }
+  if (settings.port === settings.adminPort && settings.host === settings.adminHost) {
+    throw new ConfigurationError('ADMIN_PORT must differ from PORT.');
+  }
+}
+
+/** True for 127.0.0.0/8, ::1 and localhost. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+function text(fallback: string) {
+  return (value: string | undefined): string => value ?? fallback;
+}
+
+function optional(value: string | undefined): string | undefined {
+  return value;
+}
+
+function whole(fallback: number, min: number, max: number) {
+  return (value: string | undefined, variable: string): number => {
+    if (value === undefined) return fallback;
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < min || number > max) {
+      throw new ConfigurationError(`${variable} must be a whole number from ${min} to ${max}, not "${value}".`);
+    }
+    return number;
+  };
+}
+
+function oneOf<T extends string>(values: readonly T[], fallback: T) {
+  return (value: string | undefined, variable: string): T => {
+    if (value === undefined) return fallback;
+    const found = values.find((candidate) => candidate === value);
+    if (found === undefined) throw new ConfigurationError(`${variable} must be one of ${values.join(', ')}, not "${value}".`);
+    return found;
+  };
+}
+
+function url(protocols: readonly string[]) {
+  return (value: string | undefined, variable: string): string | undefined => {
+    if (value === undefined) return undefined;
+    // The value is not repeated: it may hold a password.
+    if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol)) {
+      throw new ConfigurationError(`${variable} must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}.`);
+    }
+    return value;
+  };
+}
+
+function secret(lengthMin: number) {
+  return (value: string | undefined, variable: string): string | undefined => {
+    if (value !== undefined && (value.length < lengthMin || !/^[\x21-\x7e]+$/.test(value))) {
+      throw new ConfigurationError(`${variable} must be ${lengthMin} or more visible ASCII characters.`);
+    }
+    return value;
+  };
+}
