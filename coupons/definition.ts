@@ -18,3 +18,5 @@ export interface CouponDefinition {
   readonly ack: Ack;
   readonly returnable: boolean;
 }
+
+export type CouponState = 'open' | 'not_open' | 'paused' | 'ended' | 'sold_out';

@@ -28,7 +28,10 @@ export function createMysqlPool(url: string, connections: number): Pool {
 }
 
 /** One connection, pinned. The caller ends it. */
-export async function connectMysql(url: string, extra: Pick<PoolOptions, 'multipleStatements'> = {}): Promise<Connection> {
+export async function connectMysql(
+  url: string,
+  extra: Pick<PoolOptions, 'multipleStatements'> = {},
+): Promise<Connection> {
   const connection = await mysql.createConnection({ ...optionsOf(url), ...extra });
   await pinSession(connection);
   return connection;

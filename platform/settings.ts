@@ -140,7 +140,8 @@ export const SETTINGS: SettingsTable = {
   claimTimeoutMs: {
     variable: 'CLAIM_TIMEOUT_MS',
     defaultText: '2000',
-    meaning: 'Milliseconds that a claim waits before it is answered `unavailable` (not sent) or `outcome_unknown` (sent).',
+    meaning:
+      'Milliseconds that a claim waits before it is answered `unavailable` (not sent) or `outcome_unknown` (sent).',
     read: whole(2_000, 50, 60_000),
   },
   mailboxDepthMax: {
@@ -221,7 +222,8 @@ function oneOf<T extends string>(values: readonly T[], fallback: T) {
   return (value: string | undefined, variable: string): T => {
     if (value === undefined) return fallback;
     const found = values.find((candidate) => candidate === value);
-    if (found === undefined) throw new ConfigurationError(`${variable} must be one of ${values.join(', ')}, not "${value}".`);
+    if (found === undefined)
+      throw new ConfigurationError(`${variable} must be one of ${values.join(', ')}, not "${value}".`);
     return found;
   };
 }
@@ -231,7 +233,9 @@ function url(protocols: readonly string[]) {
     if (value === undefined) return undefined;
     // The value is not repeated: it may hold a password.
     if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol)) {
-      throw new ConfigurationError(`${variable} must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}.`);
+      throw new ConfigurationError(
+        `${variable} must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}.`,
+      );
     }
     return value;
   };

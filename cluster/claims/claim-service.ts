@@ -1,6 +1,6 @@
 // What the public API asks of the claim path, and what it is told. The HTTP room knows this file and nothing else of
 // claims/. Outcomes are plain values: most claims of a stampede end in `sold_out`, and an Error a piece would cost a stack.
-import type { Ack } from '../../coupons/definition.js';
+import type { Ack, CouponState } from '../../coupons/definition.js';
 import type { ErrorCode } from '../../platform/errors.js';
 
 export interface Receipt {
@@ -14,8 +14,6 @@ export interface Receipt {
 export type ClaimOutcome =
   | { readonly status: 'claimed' | 'already_claimed'; readonly receipt: Receipt }
   | { readonly status: 'refused'; readonly code: ErrorCode; readonly opensAt?: number };
-
-export type CouponState = 'open' | 'not_open' | 'paused' | 'ended' | 'sold_out';
 
 export interface CouponView {
   readonly state: CouponState;

@@ -1,0 +1,101 @@
+// What operators may do with coupons. The admin API and the jobs know this interface; coupons/mysql-redis-coupons.ts keeps it.
+import type { Ack, CouponDefinition, CouponState } from './definition.js';
+
+export interface NewCoupon {
+  readonly couponId: string;
+  readonly total: number;
+  /** Epoch milliseconds; null: no bound. */
+  readonly opensAt: number | null;
+  readonly closesAt: number | null;
+  /** Undefined: the default level of this installation. */
+  readonly ack: Ack | undefined;
+  readonly returnable: boolean;
+}
+
+export interface CouponDetails extends CouponDefinition {
+  readonly version: number;
+  readonly shard: number;
+  readonly createdAt: number;
+  /** What Redis says now; null while the shard is fenced or Redis is away. */
+  readonly live: {
+    readonly state: CouponState;
+    readonly remaining: number;
+    /** Highest claim number handed out. */
+    readonly claimed: number;
+    readonly ceiling: number;
+  } | null;
+  /** What MySQL holds. */
+  readonly ledger: { readonly claimed: number; readonly returned: number };
+  readonly withheld: number;
+}
+
+export interface StockChange {
+  readonly delta: number;
+  readonly reason: string;
+  readonly idempotencyKey: string;
+  /** Who asked, for the stock log, e.g. `admin`. */
+  readonly by: string;
+}
+
+export interface StockAdjustment extends StockChange {
+  readonly couponId: string;
+  readonly version: number;
+  /** Epoch milliseconds. */
+  readonly requestedAt: number;
+}
+
+export interface ClaimRow {
+  readonly couponId: string;
+  readonly claimNo: number;
+  readonly userId: string;
+  readonly claimedAt: number;
+  readonly returnedAt: number | null;
+}
+
+export interface ClaimFilter {
+  readonly userId?: string;
+  readonly claimNo?: number;
+  /** Rows with a higher claim number only. */
+  readonly after: number;
+  readonly limit: number;
+}
+
+/** All methods throw `StampedeError`: `unknown_coupon`, `unavailable`, `fenced`, `change_pending`, and what each one names. */
+export interface Coupons {
+  /** `coupon_exists` when the id is taken by another definition; `created: false` when by this very one. */
+  create(coupon: NewCoupon): Promise<{ created: boolean; coupon: CouponDetails }>;
+  show(couponId: string): Promise<CouponDetails>;
+  /** By id, ascending; `after` is the last id of the page before. */
+  list(page: { after: string; limit: number }): Promise<{ coupons: CouponDetails[]; next: string | null }>;
+  /** Repeating either is harmless. */
+  pause(couponId: string): Promise<CouponDetails>;
+  resume(couponId: string): Promise<CouponDetails>;
+  /** Undefined leaves a bound as it is, null removes it. `invalid_window`. */
+  setWindow(
+    couponId: string,
+    window: { opensAt?: number | null | undefined; closesAt?: number | null | undefined },
+  ): Promise<CouponDetails>;
+  /** The same key and change again gives the first answer again. `below_claimed`, `stock_too_large`, `idempotency_key_reused`. */
+  adjust(couponId: string, change: StockChange): Promise<{ adjustment: StockAdjustment; coupon: CouponDetails }>;
+  claims(couponId: string, filter: ClaimFilter): Promise<{ claims: ClaimRow[]; next: number | null }>;
+}
+
+export type InvariantName = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6';
+
+export interface AuditReport {
+  readonly ok: boolean;
+  readonly coupons: number;
+  readonly claims: number;
+  /** Outbox entries that were not in MySQL yet. */
+  readonly outboxEntries: number;
+  readonly durationMs: number;
+  readonly invariants: readonly {
+    readonly name: InvariantName;
+    /** One sentence: what was checked. */
+    readonly statement: string;
+    readonly checked: number;
+    readonly violations: number;
+    /** The first few, each a sentence that names coupon and number. */
+    readonly examples: readonly string[];
+  }[];
+}
