@@ -1,0 +1,30 @@
+#!lua
+-- Takes entries that MySQL has committed out of the outbox, and raises the ceilings that MySQL has raised.
+--
+-- KEYS[1] fence   KEYS[2] outbox   then one coupon key for each ceiling
+-- ARGV[1] epoch   ARGV[2] state that the shard must be in (open | rebuilding)   ARGV[3] consumer group
+-- ARGV[4] number of entry ids n   n entry ids   then one ceiling for each coupon key
+--
+-- Answers the number of entries removed, or FENCED: nothing was done.
+
+-- @include codes
+-- @include fence
+
+local count = tonumber(ARGV[4])
+if not count or #ARGV - 4 - count ~= #KEYS - 2 then return redis.error_reply('ERR acknowledge: arguments do not fit') end
+if not fence_stands(KEYS[1], ARGV[2], ARGV[1]) then return FENCED end
+
+-- One entry at a time: unpack fails near 8,000. XACK without XDEL would leave an entry that nobody is given again.
+local removed = 0
+for a = 5, 4 + count do
+  redis.call('XACK', KEYS[2], ARGV[3], ARGV[a])
+  removed = removed + redis.call('XDEL', KEYS[2], ARGV[a])
+end
+for k = 3, #KEYS do
+  local ceiling = tonumber(redis.call('HGET', KEYS[k], 'ceiling'))
+  local raised = tonumber(ARGV[4 + count + k - 2])
+  if ceiling and raised and raised > ceiling then
+    redis.call('HSET', KEYS[k], 'ceiling', string.format('%.0f', raised))
+  end
+end
+return removed

@@ -1,0 +1,45 @@
+-- Reads what decides about a coupon and checks that its three keys agree. Needs codes and fence.
+-- Answers a table, or nil and UNKNOWN_COUPON or FENCED (a key was lost).
+local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_key)
+  local fields = redis.call(
+    'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'total', 'outcome'
+  )
+  if not fields[1] then
+    local lost = redis.call('HEXISTS', fence_key, 'coupon:' .. coupon_id) == 1
+      or redis.call('EXISTS', stock_key, claimed_key) > 0
+    return nil, lost and FENCED or UNKNOWN_COUPON
+  end
+  local coupon = {
+    version = tonumber(fields[1]),
+    paused = fields[2] == '1',
+    opens_at = tonumber(fields[3]),
+    closes_at = tonumber(fields[4]),
+    highest = tonumber(fields[5]),
+    ceiling = tonumber(fields[6]),
+    ack = fields[7],
+    total = tonumber(fields[8]),
+    outcome = tonumber(fields[9]),
+    stock = tonumber(redis.call('GET', stock_key)),
+  }
+  -- Every number handed out belongs to one user: a hash with another count has lost or gained somebody.
+  if not (coupon.version and coupon.highest and coupon.ceiling and coupon.ack and coupon.total and coupon.outcome)
+    or not coupon.stock
+    or redis.call('HLEN', claimed_key) ~= coupon.highest then
+    return nil, FENCED
+  end
+  return coupon
+end
+
+-- The refusal that state and window give to somebody new, or nil.
+local function refusal_of(coupon, now)
+  if coupon.closes_at and now >= coupon.closes_at then return ENDED end
+  if coupon.paused then return PAUSED end
+  if coupon.opens_at and now < coupon.opens_at then return NOT_OPEN end
+  return nil
+end
+
+-- Claim number and time out of a receipt, the value in claimed_user.
+local function read_receipt(receipt)
+  local no, at = string.match(receipt, '^(%d+):(%d+)$')
+  return tonumber(no), tonumber(at)
+end

@@ -1,0 +1,20 @@
+#!lua flags=no-writes
+-- Looks up the receipt of one user.
+--
+-- KEYS[1] fence   KEYS[2] coupon   KEYS[3] coupon_stock   KEYS[4] claimed_user
+-- ARGV[1] epoch   ARGV[2] coupon id   ARGV[3] user id
+--
+-- Answers { code, claim number, claimed at (ms), acknowledgement level } with code FOUND, or { code } with NOT_CLAIMED,
+-- UNKNOWN_COUPON or FENCED.
+
+-- @include codes
+-- @include fence
+-- @include coupon
+
+if not fence_stands(KEYS[1], 'open', ARGV[1]) then return { FENCED } end
+local coupon, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+if not coupon then return { code } end
+local receipt = redis.call('HGET', KEYS[4], ARGV[3])
+if not receipt then return { NOT_CLAIMED } end
+local no, at = read_receipt(receipt)
+return { FOUND, no, at, coupon.ack }

@@ -1,0 +1,22 @@
+#!lua flags=no-writes
+-- Shows one coupon at one moment.
+--
+-- KEYS[1] fence   KEYS[2] coupon   KEYS[3] coupon_stock   KEYS[4] claimed_user
+-- ARGV[1] epoch   ARGV[2] coupon id
+--
+-- Answers { FOUND, refusal (NOT_OPEN, PAUSED, ENDED, SOLD_OUT or 0), total, remaining, highest, ceiling, opens_at or -1,
+-- closes_at or -1, version }, or { code } with UNKNOWN_COUPON or FENCED.
+
+-- @include codes
+-- @include fence
+-- @include coupon
+
+local open, clock = fence_stands(KEYS[1], 'open', ARGV[1])
+if not open then return { FENCED } end
+local coupon, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+if not coupon then return { code } end
+local refusal = refusal_of(coupon, shard_time(clock)) or (coupon.stock <= 0 and SOLD_OUT) or 0
+return {
+  FOUND, refusal, coupon.total, coupon.stock, coupon.highest, coupon.ceiling,
+  coupon.opens_at or -1, coupon.closes_at or -1, coupon.version,
+}
