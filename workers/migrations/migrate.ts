@@ -41,7 +41,9 @@ export async function migrate(mysqlUrl: string, report: (line: string) => void =
 export async function schemaVersion(connection: Pick<Connection, 'query'>): Promise<number> {
   const [tables] = await connection.query<RowDataPacket[]>("SHOW TABLES LIKE 'schema_migration'");
   if (tables.length === 0) return 0;
-  const [rows] = await connection.query<RowDataPacket[]>('SELECT COALESCE(MAX(number), 0) AS newest FROM schema_migration');
+  const [rows] = await connection.query<RowDataPacket[]>(
+    'SELECT COALESCE(MAX(number), 0) AS newest FROM schema_migration',
+  );
   return Number(rows[0]?.['newest']);
 }
 
@@ -80,13 +82,16 @@ async function applyMissing(
   const applied = new Map(rows.map((row) => [Number(row['number']), String(row['sha256'])]));
   const newest = [...applied.keys()].at(-1) ?? 0;
   if (newest > migrations.length) {
-    throw new ConfigurationError(`MYSQL_URL: the database is at migration ${newest}, this version knows only ${migrations.length}.`);
+    throw new ConfigurationError(
+      `MYSQL_URL: the database is at migration ${newest}, this version knows only ${migrations.length}.`,
+    );
   }
   let count = 0;
   for (const migration of migrations) {
     const sha256 = applied.get(migration.number);
     if (sha256 === migration.sha256) continue;
-    if (sha256 !== undefined) throw new ConfigurationError(`MYSQL_URL: ${migration.name} was applied with another content.`);
+    if (sha256 !== undefined)
+      throw new ConfigurationError(`MYSQL_URL: ${migration.name} was applied with another content.`);
     report(`applying ${migration.name}`);
     await connection.query(migration.sql);
     await connection.query<ResultSetHeader>('INSERT INTO schema_migration VALUES (?, ?, ?, UTC_TIMESTAMP(3))', [

@@ -1,0 +1,67 @@
+// One call of lua/claim.lua: how a batch of claims becomes keys and arguments, and how the reply becomes outcomes.
+// Pure functions; the sending is done elsewhere.
+import type { ClaimOutcome } from './claim-service.js';
+import type { PendingClaim } from './mailbox.js';
+import type { Ack } from '../../coupons/definition.js';
+import { couponKeys, fenceKey, outboxKey } from '../../coupons/keys.js';
+import { byCoupon } from '../../coupons/claim-log.js';
+import { CODE, errorOfCode } from '../../lua/codes.js';
+
+export interface ClaimCall {
+  readonly keys: string[];
+  readonly args: (string | number)[];
+  /** The claims in the order of the arguments, one group per coupon. */
+  readonly groups: readonly (readonly PendingClaim[])[];
+}
+
+export function encodeClaims(shard: number, epoch: number, batch: readonly PendingClaim[]): ClaimCall {
+  const keys = [fenceKey(shard), outboxKey(shard)];
+  const args: (string | number)[] = [epoch];
+  const groups = byCoupon(batch);
+  for (const [couponId, claims] of groups) {
+    const own = couponKeys(shard, couponId);
+    keys.push(own.coupon, own.stock, own.claimedUser);
+    args.push(couponId, claims.length);
+    for (const claim of claims) args.push(claim.userId);
+  }
+  return { keys, args, groups: [...groups.values()] };
+}
+
+type ClaimReply = [code: number, now: number, acks: [ack: Ack, opensAt: number][], results: number[]];
+
+/** 'fenced': the script did nothing. Otherwise an outcome for each claim, in the order of the groups. */
+export function decodeReply(
+  reply: unknown,
+  call: ClaimCall,
+  reached: (ack: Ack) => boolean,
+): 'fenced' | ClaimOutcome[] {
+  const [code, , acks, results] = reply as ClaimReply;
+  if (code === CODE.FENCED) return 'fenced';
+  const outcomes: ClaimOutcome[] = [];
+  let at = 0;
+  call.groups.forEach((claims, group) => {
+    const [ack, opensAt] = acks[group] ?? (['redis', 0] as const);
+    for (let i = 0; i < claims.length; i++, at += 3) {
+      outcomes.push(outcomeOf(results[at] ?? 0, results[at + 1] ?? 0, results[at + 2] ?? 0, ack, opensAt, reached));
+    }
+  });
+  return outcomes;
+}
+
+function outcomeOf(
+  code: number,
+  claimNo: number,
+  claimedAt: number,
+  ack: Ack,
+  opensAt: number,
+  reached: (ack: Ack) => boolean,
+): ClaimOutcome {
+  if (code < 0) {
+    return code === CODE.NOT_OPEN
+      ? { status: 'refused', code: 'not_open', opensAt }
+      : { status: 'refused', code: errorOfCode(code) };
+  }
+  // Granted, but not as safely as the coupon promises: the user must not hear "claimed" yet.
+  if (!reached(ack)) return { status: 'refused', code: 'outcome_unknown' };
+  return { status: code === CODE.CLAIMED ? 'claimed' : 'already_claimed', receipt: { claimNo, claimedAt, ack } };
+}

@@ -1,0 +1,146 @@
+// The mailbox of one shard in one process: it gathers claims and hands them over in batches. It knows nothing of Redis
+// or HTTP; `send` does the call.
+//
+// State machine
+//
+//   idle      nothing waits, nothing is in flight.
+//   gathering claims wait, a flush is scheduled for the end of this turn of the event loop: all requests that were read
+//             from sockets in one turn go out together.
+//   sending   1 to `callsMax` batches are in flight. Claims that arrive meanwhile wait; the reply that frees a call
+//             takes with it all that has gathered, up to `batchMax`. So batches grow with the load by themselves, and
+//             nobody waits for a timer to fill one.
+//
+//   put      depth full → `overloaded` at once. Else the claim waits, and idle → gathering.
+//   flush    gathering → sending, while a call is free and claims wait.
+//   reply    `send` has settled its claims → flush again; nothing left → idle.
+//   expiry   a claim that is `timeLimitMs` old is answered: `unavailable` if it was never sent (surely not granted),
+//            `outcome_unknown` if it was. The call it was sent with stays in flight until `send` ends, so a Redis that
+//            does not answer is never sent more than `callsMax` batches.
+//   close    everything that waits is answered `unavailable`; batches in flight are awaited.
+//
+// A claim is answered exactly once: by its reply, by expiry, or by close, whichever comes first.
+import type { ClaimOutcome } from './claim-service.js';
+
+export interface MailboxLimits {
+  /** Claims that may wait; more are refused. */
+  readonly depthMax: number;
+  /** Claims of one batch. */
+  readonly batchMax: number;
+  /** Batches in flight. */
+  readonly callsMax: number;
+  /** Age in ms at which a claim is answered in any case. */
+  readonly timeLimitMs: number;
+}
+
+/** One claim on its way: ids, and the answer that somebody waits for. */
+export class PendingClaim {
+  readonly couponId: string;
+  readonly userId: string;
+  readonly expiresAt: number;
+  #answer: ((outcome: ClaimOutcome) => void) | undefined;
+
+  constructor(couponId: string, userId: string, expiresAt: number, answer: (outcome: ClaimOutcome) => void) {
+    this.couponId = couponId;
+    this.userId = userId;
+    this.expiresAt = expiresAt;
+    this.#answer = answer;
+  }
+
+  /** The first call counts, later ones do nothing. */
+  answer(outcome: ClaimOutcome): void {
+    this.#answer?.(outcome);
+    this.#answer = undefined;
+  }
+}
+
+const OVERLOADED: ClaimOutcome = { status: 'refused', code: 'overloaded' };
+const NOT_SENT: ClaimOutcome = { status: 'refused', code: 'unavailable' };
+const UNKNOWN: ClaimOutcome = { status: 'refused', code: 'outcome_unknown' };
+
+/** How precisely expiry is kept: one timer per busy mailbox looks this often. */
+const EXPIRY_INTERVAL_MS = 50;
+
+export class Mailbox {
+  readonly #limits: MailboxLimits;
+  readonly #send: (batch: readonly PendingClaim[]) => Promise<void>;
+  #waiting: PendingClaim[] = [];
+  readonly #inFlight = new Set<readonly PendingClaim[]>();
+  readonly #calls = new Set<Promise<void>>();
+  #flushScheduled = false;
+  #closed = false;
+  #expiryTimer: NodeJS.Timeout | undefined;
+
+  /** `send` answers every claim of its batch and never rejects. */
+  constructor(limits: MailboxLimits, send: (batch: readonly PendingClaim[]) => Promise<void>) {
+    this.#limits = limits;
+    this.#send = send;
+  }
+
+  get depth(): number {
+    return this.#waiting.length;
+  }
+
+  /** Resolves with the outcome, at the latest when the claim is `timeLimitMs` old. Never rejects. */
+  put(couponId: string, userId: string): Promise<ClaimOutcome> {
+    if (this.#closed) return Promise.resolve(NOT_SENT);
+    if (this.#waiting.length >= this.#limits.depthMax) return Promise.resolve(OVERLOADED);
+    return new Promise((answer) => {
+      this.#waiting.push(new PendingClaim(couponId, userId, Date.now() + this.#limits.timeLimitMs, answer));
+      this.#expiryTimer ??= setInterval(() => this.#expire(), EXPIRY_INTERVAL_MS);
+      if (!this.#flushScheduled && this.#calls.size < this.#limits.callsMax) {
+        this.#flushScheduled = true;
+        setImmediate(() => {
+          this.#flushScheduled = false;
+          this.#flush();
+        });
+      }
+    });
+  }
+
+  /** Answers what waits and resolves when nothing is in flight any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const claim of this.#waiting) claim.answer(NOT_SENT);
+    this.#waiting = [];
+    await Promise.all(this.#calls);
+    this.#restIfIdle();
+  }
+
+  #flush(): void {
+    while (this.#waiting.length > 0 && this.#calls.size < this.#limits.callsMax) {
+      const batch = this.#waiting.splice(0, this.#limits.batchMax);
+      this.#inFlight.add(batch);
+      const call = this.#send(batch).then(() => {
+        this.#calls.delete(call);
+        this.#inFlight.delete(batch);
+        this.#flush();
+        this.#restIfIdle();
+      });
+      this.#calls.add(call);
+    }
+  }
+
+  #expire(): void {
+    const now = Date.now();
+    // Oldest first in both places, so the first young one ends the search.
+    let expired = 0;
+    while (expired < this.#waiting.length && (this.#waiting[expired]?.expiresAt ?? Infinity) <= now) {
+      this.#waiting[expired]?.answer(NOT_SENT);
+      expired++;
+    }
+    this.#waiting.splice(0, expired);
+    for (const batch of this.#inFlight) {
+      for (const claim of batch) {
+        if (claim.expiresAt > now) break;
+        claim.answer(UNKNOWN);
+      }
+    }
+    this.#restIfIdle();
+  }
+
+  #restIfIdle(): void {
+    if (this.#waiting.length > 0 || this.#inFlight.size > 0) return;
+    clearInterval(this.#expiryTimer);
+    this.#expiryTimer = undefined;
+  }
+}

@@ -1,0 +1,130 @@
+// Rows of coupon_claim_log: how a batch of grants gets in exactly once, and how it is read back. MySQL only; the caller
+// holds the transaction.
+import type { Connection, Pool, PoolConnection, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
+import { ER_DUP_ENTRY, mysqlErrno } from '../platform/mysql.js';
+import type { ClaimFilter, ClaimRow } from './coupons.js';
+
+type Queryable = Pick<Connection | Pool | PoolConnection, 'query'>;
+
+export interface Grant {
+  readonly couponId: string;
+  readonly claimNo: number;
+  readonly userId: string;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly epoch: number;
+}
+
+/**
+ * Inserts what is missing. Rows that are there already are left as they are: whether they are the same claim is for
+ * `readGrants` to see. Sorted by key, so that two writers of one coupon take their locks in the same order.
+ */
+export async function insertGrants(connection: Queryable, grants: readonly Grant[]): Promise<void> {
+  const sorted = [...grants].sort((a, b) => compare(a.couponId, b.couponId) || a.claimNo - b.claimNo);
+  try {
+    await insertRows(connection, sorted);
+  } catch (error) {
+    // A plain INSERT tells every kind of misfit apart, where INSERT IGNORE would swallow it. Duplicates are a second
+    // delivery, or a conflict: neither may keep the rest of the batch out.
+    if (mysqlErrno(error) !== ER_DUP_ENTRY) throw error;
+    const taken = await takenKeys(connection, sorted);
+    await insertRows(
+      connection,
+      sorted.filter((grant) => !taken.has(numberKey(grant)) && !taken.has(userKey(grant))),
+    );
+  }
+}
+
+async function insertRows(connection: Queryable, grants: readonly Grant[]): Promise<void> {
+  if (grants.length === 0) return;
+  const rows = grants.map((g) => [g.couponId, g.claimNo, Buffer.from(g.userId), new Date(g.at), g.epoch]);
+  await connection.query<ResultSetHeader>(
+    'INSERT INTO coupon_claim_log (coupon_id, claim_no, user_id, claimed_at, epoch) VALUES ?',
+    [rows],
+  );
+}
+
+/** Claim numbers and users, out of those asked for, that have a row. */
+async function takenKeys(connection: Queryable, grants: readonly Grant[]): Promise<Set<string>> {
+  const taken = new Set<string>();
+  for (const [couponId, group] of byCoupon(grants)) {
+    const [rows] = await connection.query<RowDataPacket[]>(
+      'SELECT claim_no, user_id FROM coupon_claim_log WHERE coupon_id = ? AND (claim_no IN (?) OR user_id IN (?))',
+      [couponId, group.map((g) => g.claimNo), group.map((g) => Buffer.from(g.userId))],
+    );
+    for (const row of rows) {
+      taken.add(numberKey({ couponId, claimNo: Number(row['claim_no']) }));
+      taken.add(userKey({ couponId, userId: String(row['user_id']) }));
+    }
+  }
+  return taken;
+}
+
+/** The claims that MySQL holds under the numbers of these grants, keyed by `numberKey`. */
+export async function readGrants(
+  connection: Queryable,
+  grants: readonly Grant[],
+): Promise<Map<string, { userId: string; at: number }>> {
+  const found = new Map<string, { userId: string; at: number }>();
+  for (const [couponId, group] of byCoupon(grants)) {
+    const [rows] = await connection.query<RowDataPacket[]>(
+      'SELECT claim_no, user_id, claimed_at FROM coupon_claim_log WHERE coupon_id = ? AND claim_no IN (?)',
+      [couponId, group.map((g) => g.claimNo)],
+    );
+    for (const row of rows) {
+      found.set(numberKey({ couponId, claimNo: Number(row['claim_no']) }), {
+        userId: String(row['user_id']),
+        at: (row['claimed_at'] as Date).getTime(),
+      });
+    }
+  }
+  return found;
+}
+
+/** Rows of one coupon by claim number, ascending. */
+export async function readClaims(connection: Queryable, couponId: string, filter: ClaimFilter): Promise<ClaimRow[]> {
+  const conditions = ['coupon_id = ?', 'claim_no > ?'];
+  const values: unknown[] = [couponId, filter.after];
+  if (filter.userId !== undefined) {
+    conditions.push('user_id = ?');
+    values.push(Buffer.from(filter.userId));
+  }
+  if (filter.claimNo !== undefined) {
+    conditions.push('claim_no = ?');
+    values.push(filter.claimNo);
+  }
+  const [rows] = await connection.query<RowDataPacket[]>(
+    `SELECT claim_no, user_id, claimed_at, returned_at FROM coupon_claim_log
+      WHERE ${conditions.join(' AND ')} ORDER BY claim_no LIMIT ?`,
+    [...values, filter.limit],
+  );
+  return rows.map((row) => ({
+    couponId,
+    claimNo: Number(row['claim_no']),
+    userId: String(row['user_id']),
+    claimedAt: (row['claimed_at'] as Date).getTime(),
+    returnedAt: (row['returned_at'] as Date | null)?.getTime() ?? null,
+  }));
+}
+
+export function numberKey(grant: Pick<Grant, 'couponId' | 'claimNo'>): string {
+  return `${grant.couponId}#${grant.claimNo}`;
+}
+
+function userKey(grant: Pick<Grant, 'couponId' | 'userId'>): string {
+  return `${grant.couponId}@${grant.userId}`;
+}
+
+export function byCoupon<T extends { couponId: string }>(items: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(item.couponId);
+    if (group === undefined) groups.set(item.couponId, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

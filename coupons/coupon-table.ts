@@ -1,0 +1,195 @@
+// Rows of coupon and coupon_stock_log: reading definitions, asking for a change, settling its outcome. MySQL only.
+import type { Connection, Pool, PoolConnection, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
+import type { Ack, CouponDefinition } from './definition.js';
+import type { ChangeOutcome } from './outbox.js';
+
+type Queryable = Pick<Connection | Pool | PoolConnection, 'query'>;
+
+export interface CouponRow extends CouponDefinition {
+  readonly shard: number;
+  /** What operators asked for … */
+  readonly version: number;
+  /** … and what Redis is known to have done: the same, or one less while a change is pending. */
+  readonly appliedVersion: number;
+  readonly ceiling: number;
+  readonly createdAs: string;
+  readonly createdAt: number;
+}
+
+export interface StockLogRow {
+  readonly couponId: string;
+  readonly version: number;
+  readonly delta: number;
+  readonly reason: string;
+  readonly requestedBy: string;
+  readonly idempotencyKey: string;
+  readonly status: 'pending' | ChangeOutcome;
+  readonly requestedAt: number;
+}
+
+/** With `FOR UPDATE` (in a transaction) nobody else can ask for a change meanwhile. */
+export async function readCoupon(
+  connection: Queryable,
+  couponId: string,
+  lock: '' | 'FOR UPDATE' = '',
+): Promise<CouponRow | undefined> {
+  const [rows] = await connection.query<RowDataPacket[]>(`SELECT * FROM coupon WHERE coupon_id = ? ${lock}`, [
+    couponId,
+  ]);
+  return rows[0] && couponRow(rows[0]);
+}
+
+/** Coupons by id, ascending, of one shard or of all. */
+export async function readCoupons(
+  connection: Queryable,
+  page: { shard?: number; after: string; limit: number },
+): Promise<CouponRow[]> {
+  const inShard = page.shard === undefined ? '' : 'shard = ? AND';
+  const [rows] = await connection.query<RowDataPacket[]>(
+    `SELECT * FROM coupon WHERE ${inShard} coupon_id > ? ORDER BY coupon_id LIMIT ?`,
+    [...(page.shard === undefined ? [] : [page.shard]), page.after, page.limit],
+  );
+  return rows.map(couponRow);
+}
+
+/** Ids of coupons with a change that was asked for before `before` and is not known to be applied. */
+export async function readUnfinished(connection: Queryable, limit: number): Promise<string[]> {
+  const [rows] = await connection.query<RowDataPacket[]>(
+    'SELECT coupon_id FROM coupon WHERE applied_version < version ORDER BY coupon_id LIMIT ?',
+    [limit],
+  );
+  return rows.map((row) => String(row['coupon_id']));
+}
+
+export async function insertCoupon(connection: Queryable, row: CouponRow): Promise<void> {
+  await connection.query<ResultSetHeader>('INSERT INTO coupon SET ?', [
+    {
+      coupon_id: row.couponId,
+      shard: row.shard,
+      version: row.version,
+      applied_version: row.appliedVersion,
+      total: row.total,
+      ...definitionColumns(row),
+      ack: row.ack,
+      returnable: row.returnable,
+      ceiling: row.ceiling,
+      created_as: row.createdAs,
+      created_at: new Date(row.createdAt),
+    },
+  ]);
+}
+
+/** Asks for the next version of a coupon whose row is locked and settled. */
+export async function writeNextVersion(
+  connection: Queryable,
+  row: CouponRow,
+  definition: Pick<CouponDefinition, 'paused' | 'opensAt' | 'closesAt'>,
+): Promise<void> {
+  await connection.query<ResultSetHeader>('UPDATE coupon SET ? WHERE coupon_id = ?', [
+    { version: row.version + 1, ...definitionColumns(definition) },
+    row.couponId,
+  ]);
+}
+
+export async function insertStockLog(connection: Queryable, row: StockLogRow): Promise<void> {
+  await connection.query<ResultSetHeader>('INSERT INTO coupon_stock_log SET ?', [
+    {
+      coupon_id: row.couponId,
+      version: row.version,
+      delta: row.delta,
+      reason: row.reason,
+      requested_by: row.requestedBy,
+      idempotency_key: row.idempotencyKey,
+      status: row.status,
+      requested_at: new Date(row.requestedAt),
+    },
+  ]);
+}
+
+export async function readStockLog(
+  connection: Queryable,
+  couponId: string,
+  by: { version: number } | { idempotencyKey: string },
+): Promise<StockLogRow | undefined> {
+  const [column, value] = 'version' in by ? ['version', by.version] : ['idempotency_key', by.idempotencyKey];
+  const [rows] = await connection.query<RowDataPacket[]>(
+    `SELECT * FROM coupon_stock_log WHERE coupon_id = ? AND ${column} = ?`,
+    [couponId, value],
+  );
+  return rows[0] && stockLogRow(rows[0]);
+}
+
+/**
+ * Writes down the outcome of a version, in the caller's transaction. Both the admin who asked and the ledger who read the
+ * outbox do this, in any order: the second one changes nothing.
+ */
+export async function settleVersion(
+  connection: Queryable,
+  change: { couponId: string; version: number; outcome: ChangeOutcome },
+): Promise<void> {
+  const { couponId, version, outcome } = change;
+  const [first] = await connection.query<ResultSetHeader>(
+    'UPDATE coupon SET applied_version = ? WHERE coupon_id = ? AND applied_version = ?',
+    [version, couponId, version - 1],
+  );
+  if (first.affectedRows === 0) return;
+  await connection.query<ResultSetHeader>(
+    'UPDATE coupon_stock_log SET status = ? WHERE coupon_id = ? AND version = ?',
+    [outcome, couponId, version],
+  );
+  if (outcome !== 'applied') return;
+  await connection.query<ResultSetHeader>(
+    `UPDATE coupon JOIN coupon_stock_log USING (coupon_id) SET total = total + delta
+      WHERE coupon.coupon_id = ? AND coupon_stock_log.version = ?`,
+    [couponId, version],
+  );
+}
+
+/** Raises the ceilings after grants were written; never lowers one. In the order of the ids, against deadlocks. */
+export async function raiseCeilings(connection: Queryable, ceilings: ReadonlyMap<string, number>): Promise<void> {
+  for (const couponId of [...ceilings.keys()].sort()) {
+    await connection.query<ResultSetHeader>('UPDATE coupon SET ceiling = GREATEST(ceiling, ?) WHERE coupon_id = ?', [
+      ceilings.get(couponId),
+      couponId,
+    ]);
+  }
+}
+
+function definitionColumns(definition: Pick<CouponDefinition, 'paused' | 'opensAt' | 'closesAt'>) {
+  return {
+    paused: definition.paused,
+    opens_at: definition.opensAt === null ? null : new Date(definition.opensAt),
+    closes_at: definition.closesAt === null ? null : new Date(definition.closesAt),
+  };
+}
+
+function couponRow(row: RowDataPacket): CouponRow {
+  return {
+    couponId: String(row['coupon_id']),
+    shard: Number(row['shard']),
+    version: Number(row['version']),
+    appliedVersion: Number(row['applied_version']),
+    total: Number(row['total']),
+    opensAt: (row['opens_at'] as Date | null)?.getTime() ?? null,
+    closesAt: (row['closes_at'] as Date | null)?.getTime() ?? null,
+    paused: Boolean(row['paused']),
+    ack: row['ack'] as Ack,
+    returnable: Boolean(row['returnable']),
+    ceiling: Number(row['ceiling']),
+    createdAs: String(row['created_as']),
+    createdAt: (row['created_at'] as Date).getTime(),
+  };
+}
+
+function stockLogRow(row: RowDataPacket): StockLogRow {
+  return {
+    couponId: String(row['coupon_id']),
+    version: Number(row['version']),
+    delta: Number(row['delta']),
+    reason: String(row['reason']),
+    requestedBy: String(row['requested_by']),
+    idempotencyKey: String(row['idempotency_key']),
+    status: row['status'] as StockLogRow['status'],
+    requestedAt: (row['requested_at'] as Date).getTime(),
+  };
+}

@@ -1,0 +1,78 @@
+// The entries of a shard's outbox stream: what lua/claim.lua and lua/change.lua write and the ledger reads.
+import { isCouponId, isUserId } from './ids.js';
+import { CODE } from '../lua/codes.js';
+
+interface EntryBase {
+  /** Stream id. */
+  readonly id: string;
+  readonly couponId: string;
+  /** Epoch milliseconds by the shard's clock. */
+  readonly at: number;
+  readonly epoch: number;
+}
+
+export interface GrantEntry extends EntryBase {
+  readonly kind: 'grant';
+  readonly claimNo: number;
+  readonly userId: string;
+}
+
+export interface ChangeEntry extends EntryBase {
+  readonly kind: 'change';
+  readonly version: number;
+  readonly outcome: ChangeOutcome;
+}
+
+export type ChangeOutcome = 'applied' | 'below_claimed';
+export type OutboxEntry = GrantEntry | ChangeEntry;
+
+/** An entry that does not follow the format: it stays in the outbox, for a person to look at. */
+export interface PoisonEntry {
+  readonly kind: 'poison';
+  readonly id: string;
+  readonly reason: string;
+}
+
+/** A stream entry as ioredis gives it: id and a flat list of names and values; null for a pending entry that was deleted. */
+export type RawEntry = [id: string, fields: string[] | null];
+
+export function parseEntry([id, flat]: RawEntry): OutboxEntry | PoisonEntry {
+  const fields = new Map<string, string>();
+  for (let i = 0; i + 1 < (flat?.length ?? 0); i += 2) fields.set(flat?.[i] ?? '', flat?.[i + 1] ?? '');
+  const couponId = fields.get('coupon') ?? '';
+  const at = positive(fields.get('at'));
+  const epoch = positive(fields.get('epoch'));
+  if (!isCouponId(couponId) || at === undefined || epoch === undefined)
+    return poison(id, 'coupon, at or epoch is wrong');
+  switch (fields.get('kind')) {
+    case 'grant': {
+      const claimNo = positive(fields.get('no'));
+      const userId = fields.get('user') ?? '';
+      if (claimNo === undefined || !isUserId(userId)) return poison(id, 'no or user is wrong');
+      return { kind: 'grant', id, couponId, claimNo, userId, at, epoch };
+    }
+    case 'change': {
+      const version = positive(fields.get('version'));
+      const outcome = outcomeOf(Number(fields.get('outcome')));
+      if (version === undefined || outcome === undefined) return poison(id, 'version or outcome is wrong');
+      return { kind: 'change', id, couponId, version, outcome, at, epoch };
+    }
+    default:
+      return poison(id, 'unknown kind');
+  }
+}
+
+/** The outcome of a change as lua/change.lua writes it. */
+export function outcomeOf(code: number): ChangeOutcome | undefined {
+  if (code === 0) return 'applied';
+  return code === CODE.BELOW_CLAIMED ? 'below_claimed' : undefined;
+}
+
+function positive(text: string | undefined): number | undefined {
+  const number = Number(text);
+  return Number.isSafeInteger(number) && number > 0 ? number : undefined;
+}
+
+function poison(id: string, reason: string): PoisonEntry {
+  return { kind: 'poison', id, reason };
+}

@@ -1,0 +1,89 @@
+// What a process knows of the shards: their number, which one a coupon is in, and the epoch of each, as MySQL (the
+// authority) has it. An epoch that is out of date is harmless: the script refuses it, and the answer is to read again.
+import type { Pool, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
+import { ConfigurationError } from '../platform/errors.js';
+import { shardOf } from './keys.js';
+
+/** While a shard is known to be closed, its row is read again this often at the most. */
+const REFRESH_INTERVAL_MS_MIN = 100;
+
+export interface ShardRow {
+  readonly shard: number;
+  readonly epoch: number;
+  readonly state: 'fenced' | 'rebuilding' | 'open';
+}
+
+export class Shards {
+  readonly count: number;
+  readonly #mysql: Pool;
+  #rows = new Map<number, ShardRow>();
+  #refreshing: Promise<void> | undefined;
+  #refreshedAt = 0;
+
+  constructor(mysql: Pool, count: number) {
+    this.#mysql = mysql;
+    this.count = count;
+  }
+
+  shardOf(couponId: string): number {
+    return shardOf(couponId, this.count);
+  }
+
+  /** Undefined until the first successful `refresh`. */
+  epochOf(shard: number): number | undefined {
+    return this.#rows.get(shard)?.epoch;
+  }
+
+  /** True when every shard was open at the last `refresh`. */
+  allOpen(): boolean {
+    return this.#rows.size === this.count && [...this.#rows.values()].every((row) => row.state === 'open');
+  }
+
+  known(): boolean {
+    return this.#rows.size === this.count;
+  }
+
+  /** Reads all epochs. Concurrent callers share one read; calls that come right after one another are answered from it. */
+  async refresh(): Promise<void> {
+    if (this.#refreshing === undefined && Date.now() - this.#refreshedAt < REFRESH_INTERVAL_MS_MIN) return;
+    this.#refreshing ??= this.#read().finally(() => {
+      this.#refreshing = undefined;
+    });
+    await this.#refreshing;
+  }
+
+  async #read(): Promise<void> {
+    const rows = await readShards(this.#mysql);
+    this.#refreshedAt = Date.now();
+    this.#rows = new Map(rows.map((row) => [row.shard, row]));
+  }
+}
+
+/** All shard rows, ascending. */
+export async function readShards(mysql: Pick<Pool, 'query'>): Promise<ShardRow[]> {
+  const [rows] = await mysql.query<RowDataPacket[]>('SELECT shard, epoch, state FROM shard ORDER BY shard');
+  return rows.map((row) => ({
+    shard: Number(row['shard']),
+    epoch: Number(row['epoch']),
+    state: row['state'] as ShardRow['state'],
+  }));
+}
+
+/**
+ * Fixes the number of shards at the very first start and holds every later one to it. Throws `ConfigurationError` when
+ * the installation was made with another number.
+ */
+export async function ensureShards(mysql: Pool, count: number): Promise<void> {
+  await mysql.query<ResultSetHeader>("INSERT IGNORE INTO installation (name, value) VALUES ('shard_count', ?)", [
+    String(count),
+  ]);
+  const [rows] = await mysql.query<RowDataPacket[]>("SELECT value FROM installation WHERE name = 'shard_count'");
+  const fixed = Number(String(rows[0]?.['value']));
+  if (fixed !== count) {
+    throw new ConfigurationError(
+      `SHARD_COUNT is ${count}, but this database was made with ${fixed}: it can never change.`,
+    );
+  }
+  const shards = Array.from({ length: count }, (_, shard) => [shard, 0, 'fenced', new Date()]);
+  await mysql.query<ResultSetHeader>('INSERT IGNORE INTO shard (shard, epoch, state, updated_at) VALUES ?', [shards]);
+}
