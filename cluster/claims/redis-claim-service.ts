@@ -135,7 +135,8 @@ class RedisClaimService implements ClaimService {
       for (let attempt = 1; ; attempt++) {
         const epoch = this.#shards.epochOf(shard);
         if (epoch === undefined || this.#redis.status !== 'ready') {
-          return answerAll(batch, refused('unavailable'));
+          answerAll(batch, refused('unavailable'));
+          return;
         }
         const call = encodeClaims(shard, epoch, batch);
         const outcomes = decodeReply(
@@ -143,12 +144,16 @@ class RedisClaimService implements ClaimService {
           call,
           this.#reached,
         );
-        if (outcomes !== 'fenced') return await this.#answer(call.groups.flat(), outcomes);
+        if (outcomes !== 'fenced') {
+          await this.#answer(call.groups.flat(), outcomes);
+          return;
+        }
         // The script did nothing, so with a newer epoch the batch may be sent again, once.
-        await this.#shards.refresh();
+        await this.#shards.refresh().catch(() => undefined);
         if (attempt > 1 || this.#shards.epochOf(shard) === epoch) {
           this.#refresh();
-          return answerAll(batch, refused('fenced'));
+          answerAll(batch, refused('fenced'));
+          return;
         }
       }
     } catch (error) {
