@@ -24,6 +24,11 @@ export interface ActorContext {
   readonly settings: Settings;
   readonly log: Log;
   readonly cluster: ClusterLink;
+  /**
+   * Ends this process because of an error that the actor met in the background, after `start`: a `ConfigurationError` ends
+   * the whole service with its one line, anything else is a crash and is followed by a restart.
+   */
+  readonly fail: (error: unknown) => void;
 }
 
 /** What an actor may ask of the rest of its cluster. */

@@ -158,7 +158,6 @@ class RedisClaimService implements ClaimService {
       }
     } catch (error) {
       this.#log.warn({ err: error, shard, claims: batch.length }, 'claim batch failed');
-      this.#leaveIfSilent(error);
       answerAll(batch, refused(surelyNotRun(error) ? 'unavailable' : 'outcome_unknown'));
     }
   }
@@ -205,7 +204,6 @@ class RedisClaimService implements ClaimService {
       return { values };
     } catch (error) {
       this.#log.warn({ err: error, shard }, 'look-up failed');
-      this.#leaveIfSilent(error);
       // Looking up changes nothing, so there is nothing unknown about it.
       return refused('unavailable');
     } finally {
@@ -214,11 +212,6 @@ class RedisClaimService implements ClaimService {
   }
 
   readonly #reached = (ack: Ack): boolean => ack === 'redis' || (ack === 'fsync' && this.#durability.fsyncBeforeReply);
-
-  /** A connection that does not answer in time may be half open: leave it, so that the next call finds a live one. */
-  #leaveIfSilent(error: unknown): void {
-    if (!this.#stopped && error instanceof Error && error.message === 'Command timed out') this.#redis.disconnect(true);
-  }
 
   /** Reads the epochs now, and goes on reading them at the pace that the state of the shards asks for. */
   #refresh(): void {

@@ -1,0 +1,154 @@
+// The role `ledger`: brings the schema up to date, rebuilds shards, takes the outbox to MySQL and runs the jobs. The only
+// role that writes claims to MySQL. Serves no requests.
+import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Redis } from 'ioredis';
+import type { Actor, ActorContext } from '../../cluster/actor.js';
+import { outboxKey } from '../../coupons/keys.js';
+import { ensureShards } from '../../coupons/shards.js';
+import { loadScripts } from '../../lua/scripts.js';
+import { ConfigurationError } from '../../platform/errors.js';
+import type { Pool } from '../../platform/mysql.js';
+import { createMysqlPool } from '../../platform/mysql.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { migrate } from '../migrations/migrate.js';
+import { backoff, pause } from './backoff.js';
+import { OutboxReader } from './outbox-reader.js';
+import { ShardLedger } from './shard-ledger.js';
+import { ShardWatch } from './shard-watch.js';
+import { WriterPool } from './writer-pool.js';
+
+/** Longer than any script or page of a rebuild takes. */
+const REDIS_TIMEOUT_MS = 10_000;
+/** Of the blocking read, which Redis holds for 100 ms at the most. */
+const READ_TIMEOUT_MS = 3_000;
+const MYSQL_CONNECTIONS = 4;
+const DRAIN_LOOK_INTERVAL_MS = 25;
+/** How often a boot that waits for Redis looks again. */
+const REDIS_WAIT_MS = 1_000;
+
+export function createActor(context: ActorContext): Actor {
+  return new LedgerActor(context);
+}
+
+class LedgerActor implements Actor {
+  readonly #context: ActorContext;
+  readonly #redisUrl: string;
+  readonly #mysqlUrl: string;
+  readonly #redis: Redis;
+  readonly #blockingRedis: Redis;
+  readonly #mysql: Pool;
+  readonly #pool: WriterPool;
+  readonly #shards: readonly ShardLedger[];
+  readonly #reader: OutboxReader;
+  readonly #watch: ShardWatch;
+  readonly #stopping = new AbortController();
+  #boot: Promise<void> | undefined;
+  #waitingFor: string | undefined = 'mysql_unavailable';
+
+  constructor(context: ActorContext) {
+    const { settings, log, name } = context;
+    if (settings.redisUrl === undefined || settings.mysqlUrl === undefined)
+      throw new Error('database URLs are missing');
+    this.#context = context;
+    this.#redisUrl = settings.redisUrl;
+    this.#mysqlUrl = settings.mysqlUrl;
+    this.#redis = connectRedis(this.#redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
+    this.#blockingRedis = connectRedis(this.#redisUrl, { kind: 'request', commandTimeoutMs: READ_TIMEOUT_MS }, log);
+    this.#mysql = createMysqlPool(this.#mysqlUrl, MYSQL_CONNECTIONS);
+    this.#pool = new WriterPool({
+      mysqlUrl: this.#mysqlUrl,
+      threads: settings.ledgerThreads,
+      queueMax: settings.shardCount,
+    });
+    const scripts = loadScripts();
+    const consumer = consumerName(settings.dir, name);
+    const { ledgerWindow } = settings;
+    const shared = { redis: this.#redis, scripts, write: this.#pool.write, ledgerWindow, log };
+    this.#shards = Array.from(
+      { length: settings.shardCount },
+      (_, shard) => new ShardLedger(shard, { ...shared, onWritten: () => undefined }),
+    );
+    this.#reader = new OutboxReader(this.#blockingRedis, consumer, this.#shards, log);
+    this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
+  }
+
+  start(): Promise<void> {
+    this.#boot = this.#waitAndRun();
+    return Promise.resolve();
+  }
+
+  unreadyReasons(): string[] {
+    if (this.#waitingFor !== undefined) return [this.#waitingFor];
+    if (this.#redis.status !== 'ready') return ['redis_unavailable'];
+    return this.#watch.closedShards() > 0 ? ['shards_closed'] : [];
+  }
+
+  /** Goes on until every outbox is empty or the deadline is near, then stops. */
+  async drain(deadline: number): Promise<void> {
+    while (Date.now() < deadline && this.#waitingFor === undefined && (await this.#outboxEntries()) > 0) {
+      await pause(DRAIN_LOOK_INTERVAL_MS, this.#stopping.signal);
+    }
+    this.#stopping.abort();
+    await this.#boot;
+    await Promise.all([this.#reader.stop(), this.#watch.stop()]);
+    await Promise.all(this.#shards.map((shard) => shard.close()));
+    await this.#pool.stop();
+    this.#redis.disconnect();
+    this.#blockingRedis.disconnect();
+    await this.#mysql.end();
+  }
+
+  /** Never rejects: what no retry can cure ends the process. */
+  async #waitAndRun(): Promise<void> {
+    const { log, settings } = this.#context;
+    const { signal } = this.#stopping;
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      try {
+        const applied = await migrate(this.#mysqlUrl, (line) => log.info(line));
+        if (applied > 0) log.info({ applied }, 'schema is up to date');
+        await ensureShards(this.#mysql, settings.shardCount);
+        break;
+      } catch (error) {
+        if (error instanceof ConfigurationError) {
+          this.#context.fail(error);
+          return;
+        }
+        if (attempt === 1) log.warn({ err: error }, 'MySQL is not ready, waiting for it');
+        await backoff(attempt, signal);
+      }
+    }
+    this.#waitingFor = 'redis_unavailable';
+    while (!signal.aborted && !(await this.#redisAnswers()));
+    if (signal.aborted) return;
+    this.#waitingFor = undefined;
+    this.#watch.start();
+    this.#reader.start();
+  }
+
+  async #redisAnswers(): Promise<boolean> {
+    return await whenRedisReady(this.#redis, REDIS_WAIT_MS).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Entries of all shards that can still be written; Infinity while Redis cannot tell. */
+  async #outboxEntries(): Promise<number> {
+    try {
+      const lengths = await Promise.all(this.#shards.map((shard) => this.#redis.xlen(outboxKey(shard.shard))));
+      const stuck = this.#shards.reduce((sum, shard) => sum + shard.stuckEntries, 0);
+      return lengths.reduce((sum, length) => sum + length, 0) - stuck;
+    } catch {
+      return Infinity;
+    }
+  }
+}
+
+/**
+ * Stable over restarts of the same place in the same cluster, so that a successor is given at once what its predecessor
+ * left; different for every other installation that shares the Redis.
+ */
+function consumerName(dir: string, name: string): string {
+  return `${hostname()}:${createHash('sha256').update(dir).digest('hex').slice(0, 8)}:${name}`;
+}

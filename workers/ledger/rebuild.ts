@@ -1,0 +1,259 @@
+// Makes a shard ready from what is known: the rows of MySQL and what the outbox still holds. The same procedure after a
+// restart of Redis, after a loss, and at the very first start. Steps:
+//
+//   1. take the next epoch, by compare-and-set on the shard's row: from now on nobody else's writes are accepted, in
+//      MySQL (the ledger checks the epoch) and in Redis (the fence does);
+//   2. close the shard in Redis under that epoch and a token of our own;
+//   3. write what the outbox holds to MySQL, and acknowledge it;
+//   4. settle the change that each coupon may have pending, then load each coupon from MySQL, beginning with empty keys;
+//   5. open the shard, if all counts agree.
+//
+// Each step checks the epoch and the token again, so a rebuild that was overtaken, or that slept, stops by itself.
+// Nothing here invents stock: what remains is the total less the rows.
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { readClaims } from '../../coupons/claim-log.js';
+import type { CouponRow } from '../../coupons/coupon-table.js';
+import { readCoupon, readCoupons, readStockLog, settleVersion } from '../../coupons/coupon-table.js';
+import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
+import type { RawEntry } from '../../coupons/outbox.js';
+import { CODE } from '../../lua/codes.js';
+import type { ScriptName, Scripts } from '../../lua/scripts.js';
+import { runScript } from '../../lua/scripts.js';
+import type { Log } from '../../platform/log.js';
+import type { Pool, ResultSetHeader, RowDataPacket } from '../../platform/mysql.js';
+import { inTransaction } from '../../platform/mysql.js';
+import { acknowledge } from './acknowledge.js';
+import { parseEntry } from '../../coupons/outbox.js';
+import type { OutboxEntry } from '../../coupons/outbox.js';
+import type { WriteEntries } from './writer-pool.js';
+
+/** Rows, entries or coupons of one step. A load script with 1,000 pairs stays far below Lua's limit on arguments. */
+const CHUNK = 1_000;
+/** A rebuild by somebody else that has not moved for this long is taken over. Each chunk moves it. */
+const LEASE_MS = 10_000;
+
+export interface RebuildContext {
+  readonly redis: Redis;
+  readonly mysql: Pool;
+  readonly scripts: Scripts;
+  readonly write: WriteEntries;
+  readonly ledgerWindow: number;
+  /** Who rebuilds; the same owner may take over from itself at once, since its former process is dead. */
+  readonly owner: string;
+  readonly log: Log;
+}
+
+/** Somebody else has taken the shard meanwhile. */
+export class RebuildOvertaken extends Error {
+  override readonly name = 'RebuildOvertaken';
+}
+
+/**
+ * Rebuilds one shard and returns the epoch under which it is open, or undefined when somebody else is at it. Throws
+ * `RebuildOvertaken`, or whatever Redis or MySQL threw: the shard is then closed, and the caller tries again.
+ */
+export async function rebuildShard(context: RebuildContext, shard: number): Promise<number | undefined> {
+  const lease = await takeEpoch(context, shard);
+  if (lease === undefined) return undefined;
+  const rebuild = new Rebuild(context, shard, lease);
+  const startedAt = Date.now();
+  await rebuild.begin();
+  const rescued = await rebuild.drainOutbox();
+  const loaded = await rebuild.loadCoupons();
+  await rebuild.open(loaded);
+  context.log.info(
+    { shard, epoch: lease.epoch, rescued, ...loaded, ms: Date.now() - startedAt },
+    'shard rebuilt and open',
+  );
+  return lease.epoch;
+}
+
+interface Lease {
+  readonly epoch: number;
+  readonly token: string;
+}
+
+interface Loaded {
+  coupons: number;
+  claims: number;
+  /** Epoch milliseconds of the latest claim. */
+  latest: number;
+}
+
+async function takeEpoch(context: RebuildContext, shard: number): Promise<Lease | undefined> {
+  const [rows] = await context.mysql.query<RowDataPacket[]>(
+    `SELECT epoch, state, owner, updated_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND AS abandoned
+       FROM shard WHERE shard = ?`,
+    [LEASE_MS * 1_000, shard],
+  );
+  const row = rows[0];
+  if (row === undefined) throw new Error(`MySQL has no row for shard ${shard}`);
+  const othersRebuild = row['state'] === 'rebuilding' && String(row['owner']) !== context.owner;
+  if (othersRebuild && row['abandoned'] !== 1) return undefined;
+  const lease = { epoch: Number(row['epoch']) + 1, token: randomUUID() };
+  const [taken] = await context.mysql.query<ResultSetHeader>(
+    `UPDATE shard SET epoch = ?, token = ?, owner = ?, state = 'rebuilding', updated_at = UTC_TIMESTAMP(3)
+      WHERE shard = ? AND epoch = ?`,
+    [lease.epoch, lease.token, context.owner, shard, Number(row['epoch'])],
+  );
+  return taken.affectedRows === 1 ? lease : undefined;
+}
+
+class Rebuild {
+  readonly #context: RebuildContext;
+  readonly #shard: number;
+  readonly #lease: Lease;
+
+  constructor(context: RebuildContext, shard: number, lease: Lease) {
+    this.#context = context;
+    this.#shard = shard;
+    this.#lease = lease;
+  }
+
+  async begin(): Promise<void> {
+    const { epoch, token } = this.#lease;
+    const keys = [fenceKey(this.#shard), outboxKey(this.#shard)];
+    await this.#run('rebuild_begin', keys, [epoch, token, LEDGER_GROUP]);
+  }
+
+  /** Returns how many entries were written. What does not fit stays in the outbox, for a person to look at. */
+  async drainOutbox(): Promise<number> {
+    let rescued = 0;
+    for (let after = '-'; ;) {
+      const page = (await this.#context.redis.xrange(outboxKey(this.#shard), after, '+', 'COUNT', CHUNK)) as RawEntry[];
+      const last = page.at(-1);
+      if (last === undefined) return rescued;
+      after = `(${last[0]}`;
+      const entries = page.map(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
+      const { epoch } = this.#lease;
+      const { ledgerWindow, write, redis, scripts, log } = this.#context;
+      const result = await write({ shard: this.#shard, epoch, entries, ledgerWindow });
+      if (result.status === 'stale_epoch')
+        throw new RebuildOvertaken(`shard ${this.#shard} has a newer epoch in MySQL`);
+      const stuck = page.length - result.ids.length;
+      if (stuck > 0) log.error({ shard: this.#shard, stuck }, 'outbox entries do not fit the ledger and stay');
+      // The ceilings reach Redis with the coupons, which are loaded next.
+      const acknowledged = {
+        shard: this.#shard,
+        epoch,
+        state: 'rebuilding' as const,
+        ids: result.ids,
+        ceilings: new Map(),
+      };
+      if (!(await acknowledge(redis, scripts, acknowledged))) throw new RebuildOvertaken('the fence has moved');
+      rescued += result.ids.length;
+      await this.#renewLease();
+    }
+  }
+
+  async loadCoupons(): Promise<Loaded> {
+    const loaded = { coupons: 0, claims: 0, latest: 0 };
+    for (let after = ''; ;) {
+      const page = await readCoupons(this.#context.mysql, { shard: this.#shard, after, limit: CHUNK });
+      for (const { couponId } of page) {
+        await this.#loadCoupon(await this.#settlePending(couponId), loaded);
+        await this.#renewLease();
+      }
+      const last = page.at(-1);
+      if (last === undefined) return loaded;
+      after = last.couponId;
+    }
+  }
+
+  async open(loaded: Loaded): Promise<void> {
+    const { epoch, token } = this.#lease;
+    await this.#run('rebuild_open', [fenceKey(this.#shard)], [epoch, token, loaded.coupons, loaded.latest]);
+    const [opened] = await this.#context.mysql.query<ResultSetHeader>(
+      "UPDATE shard SET state = 'open', updated_at = UTC_TIMESTAMP(3) WHERE shard = ? AND token = ?",
+      [this.#shard, token],
+    );
+    if (opened.affectedRows === 0) throw new RebuildOvertaken(`shard ${this.#shard} has another token in MySQL`);
+  }
+
+  /**
+   * A change that was asked for and whose outcome nobody knows: the outbox is empty by now, so Redis either never saw it
+   * or has forgotten it. Decided here and now, on the same grounds as in lua/change.lua.
+   */
+  async #settlePending(couponId: string): Promise<CouponRow> {
+    return await inTransaction(this.#context.mysql, async (connection) => {
+      const row = await readCoupon(connection, couponId, 'FOR UPDATE');
+      if (row === undefined) throw new Error(`coupon ${couponId} vanished from MySQL`);
+      if (row.appliedVersion === row.version) return row;
+      const change = await readStockLog(connection, couponId, { version: row.version });
+      const remaining = row.total - (await claimsHeld(connection, couponId)).claims;
+      const outcome = remaining + (change?.delta ?? 0) < 0 ? 'below_claimed' : 'applied';
+      await settleVersion(connection, { couponId, version: row.version, outcome });
+      return (await readCoupon(connection, couponId)) ?? row;
+    });
+  }
+
+  async #loadCoupon(row: CouponRow, loaded: Loaded): Promise<void> {
+    const { epoch, token } = this.#lease;
+    const { mysql } = this.#context;
+    const fence = fenceKey(this.#shard);
+    const keys = couponKeys(this.#shard, row.couponId);
+    const all = [fence, keys.coupon, keys.stock, keys.claimedUser];
+    await this.#run('load_begin', all, [epoch, token]);
+    let claims = 0;
+    for (let after = 0; ;) {
+      const page = await readClaims(mysql, row.couponId, { after, limit: CHUNK });
+      const last = page.at(-1);
+      if (last === undefined) break;
+      const pairs = page.flatMap((claim) => [claim.userId, `${claim.claimNo}:${claim.claimedAt}`]);
+      await this.#run('load_receipts', [fence, keys.claimedUser], [epoch, token, ...pairs]);
+      await this.#renewLease();
+      loaded.latest = Math.max(loaded.latest, ...page.map((claim) => claim.claimedAt));
+      claims += page.length;
+      after = last.claimNo;
+    }
+    // Numbers are handed out without gaps: a highest number above the count means that a row is missing.
+    const held = await claimsHeld(mysql, row.couponId);
+    if (held.claims !== claims || held.highest !== claims) {
+      throw new Error(
+        `coupon ${row.couponId}: ${claims} rows loaded, MySQL counts ${held.claims}, highest ${held.highest}`,
+      );
+    }
+    const outcome = (await readStockLog(mysql, row.couponId, { version: row.version }))?.status ?? 'applied';
+    await this.#run('load_finish', all, [
+      epoch,
+      token,
+      row.couponId,
+      claims,
+      row.total - claims,
+      row.version,
+      outcome === 'below_claimed' ? CODE.BELOW_CLAIMED : 0,
+      row.paused ? 1 : 0,
+      row.opensAt ?? '',
+      row.closesAt ?? '',
+      row.ack,
+      row.total,
+      row.ceiling,
+    ]);
+    loaded.coupons++;
+    loaded.claims += claims;
+  }
+
+  async #renewLease(): Promise<void> {
+    const [renewed] = await this.#context.mysql.query<ResultSetHeader>(
+      'UPDATE shard SET updated_at = UTC_TIMESTAMP(3) WHERE shard = ? AND token = ?',
+      [this.#shard, this.#lease.token],
+    );
+    if (renewed.affectedRows === 0) throw new RebuildOvertaken(`shard ${this.#shard} has another token in MySQL`);
+  }
+
+  async #run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<void> {
+    const code = await runScript(this.#context.redis, this.#context.scripts[name], keys, args);
+    if (code === CODE.STALE)
+      throw new RebuildOvertaken(`${name}: shard ${this.#shard} has another epoch, token or Redis`);
+    if (code !== 0) throw new Error(`${name} answered ${String(code)}`);
+  }
+}
+
+async function claimsHeld(mysql: Pick<Pool, 'query'>, couponId: string): Promise<{ claims: number; highest: number }> {
+  const [rows] = await mysql.query<RowDataPacket[]>(
+    'SELECT COUNT(*) AS claims, COALESCE(MAX(claim_no), 0) AS highest FROM coupon_claim_log WHERE coupon_id = ?',
+    [couponId],
+  );
+  return { claims: Number(rows[0]?.['claims']), highest: Number(rows[0]?.['highest']) };
+}

@@ -1,0 +1,68 @@
+// One batch of one shard's outbox into MySQL, in one transaction, under the shard's epoch. What it reports as written is
+// committed and was read back. MySQL only; runs in the writer threads.
+import { insertGrants, numberKey, readGrants } from '../../coupons/claim-log.js';
+import { raiseCeilings, settleVersion } from '../../coupons/coupon-table.js';
+import type { ChangeEntry, GrantEntry, OutboxEntry } from '../../coupons/outbox.js';
+import type { Connection, RowDataPacket } from '../../platform/mysql.js';
+import { transaction } from '../../platform/mysql.js';
+
+export interface WriteTask {
+  readonly shard: number;
+  /** The epoch under which this process serves the shard: MySQL refuses the batch once somebody has taken a newer one. */
+  readonly epoch: number;
+  readonly entries: readonly OutboxEntry[];
+  /** Claims of one coupon that may run ahead of MySQL. */
+  readonly ledgerWindow: number;
+}
+
+export type WriteResult =
+  | { readonly status: 'stale_epoch' }
+  | {
+      readonly status: 'written';
+      /** Entries whose effect is committed: these, and only these, may leave the outbox. */
+      readonly ids: readonly string[];
+      /** Grants whose number or user belongs to another claim in MySQL: an alarm, never acknowledged. */
+      readonly conflicts: readonly GrantEntry[];
+      /** Highest claim number that each coupon may hand out from now on. */
+      readonly ceilings: ReadonlyMap<string, number>;
+      readonly rows: number;
+    };
+
+/** May be repeated after any error: what was written already is recognised. */
+export async function writeBatch(connection: Connection, task: WriteTask): Promise<WriteResult> {
+  const grants = task.entries.filter((entry): entry is GrantEntry => entry.kind === 'grant');
+  const changes = task.entries.filter((entry): entry is ChangeEntry => entry.kind === 'change');
+  const ceilings = new Map<string, number>();
+  for (const { couponId, claimNo } of grants) {
+    ceilings.set(couponId, Math.max(ceilings.get(couponId) ?? 0, claimNo + task.ledgerWindow));
+  }
+
+  const current = await transaction(connection, async () => {
+    if (!(await holdsEpoch(connection, task))) return false;
+    await insertGrants(connection, grants);
+    for (const change of changes) await settleVersion(connection, change);
+    await raiseCeilings(connection, ceilings);
+    return true;
+  });
+  if (!current) return { status: 'stale_epoch' };
+
+  const rows = await readGrants(connection, grants);
+  const conflicts: GrantEntry[] = [];
+  const ids = changes.map((change) => change.id);
+  for (const grant of grants) {
+    const row = rows.get(numberKey(grant));
+    if (row?.userId === grant.userId && row.at === grant.at) ids.push(grant.id);
+    else conflicts.push(grant);
+  }
+  return { status: 'written', ids, conflicts, ceilings, rows: grants.length - conflicts.length };
+}
+
+/** Shares a lock on the shard's row until the transaction ends, so that nobody takes a newer epoch meanwhile. */
+async function holdsEpoch(connection: Connection, task: WriteTask): Promise<boolean> {
+  const [rows] = await connection.query<RowDataPacket[]>(
+    // MariaDB does not know FOR SHARE; MySQL 8 still knows this.
+    'SELECT epoch FROM shard WHERE shard = ? LOCK IN SHARE MODE',
+    [task.shard],
+  );
+  return Number(rows[0]?.['epoch']) === task.epoch;
+}

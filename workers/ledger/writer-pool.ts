@@ -1,0 +1,35 @@
+// The Piscina pool of writer threads. The ledger gives it batches and never waits for more than one per shard.
+import { Piscina } from 'piscina';
+import { packagePath } from '../../platform/package-root.js';
+import type { WriteResult, WriteTask } from './write.js';
+import type { WriterThreadData } from './writer-thread.js';
+
+/** Settles one batch; rejects with whatever MySQL or the connection said. */
+export type WriteEntries = (task: WriteTask) => Promise<WriteResult>;
+
+export type WrittenBatch = Extract<WriteResult, { status: 'written' }>;
+
+export class WriterPool {
+  readonly #pool: Piscina<WriteTask, WriteResult>;
+
+  /** `queueMax`: one batch per shard is the most that the ledger ever gives. */
+  constructor(options: { mysqlUrl: string; threads: number; queueMax: number }) {
+    const workerData: WriterThreadData = { mysqlUrl: options.mysqlUrl };
+    this.#pool = new Piscina<WriteTask, WriteResult>({
+      filename: packagePath('dist', 'workers', 'ledger', 'writer-thread.js'),
+      minThreads: options.threads,
+      maxThreads: options.threads,
+      maxQueue: options.queueMax,
+      // A thread that sleeps on Atomics between tasks cannot keep its socket alive.
+      atomics: 'disabled',
+      workerData,
+    });
+  }
+
+  readonly write: WriteEntries = (task) => this.#pool.run(task);
+
+  /** Ends the threads. Batches must be settled by now: a task that is aborted takes its thread down in mid-write. */
+  async stop(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}

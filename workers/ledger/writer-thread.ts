@@ -1,0 +1,37 @@
+// A Piscina thread: one MySQL connection of its own, one batch at a time. Opened at the first batch, opened again after
+// any error, since a connection that failed once may be in any state.
+import { workerData } from 'node:worker_threads';
+import type { Connection } from '../../platform/mysql.js';
+import { connectMysql } from '../../platform/mysql.js';
+import type { WriteResult, WriteTask } from './write.js';
+import { writeBatch } from './write.js';
+
+export interface WriterThreadData {
+  readonly mysqlUrl: string;
+}
+
+class WriterThread {
+  readonly #mysqlUrl: string;
+  #connection: Connection | undefined;
+
+  constructor(mysqlUrl: string) {
+    this.#mysqlUrl = mysqlUrl;
+  }
+
+  async write(task: WriteTask): Promise<WriteResult> {
+    this.#connection ??= await connectMysql(this.#mysqlUrl);
+    try {
+      return await writeBatch(this.#connection, task);
+    } catch (error) {
+      this.#connection.destroy();
+      this.#connection = undefined;
+      throw error;
+    }
+  }
+}
+
+// Piscina hands its own data over as a pair, with ours in second place.
+const [, data] = workerData as [unknown, WriterThreadData];
+const thread = new WriterThread(data.mysqlUrl);
+
+export default (task: WriteTask): Promise<WriteResult> => thread.write(task);
