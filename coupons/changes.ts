@@ -1,0 +1,110 @@
+// Versioned changes of coupons: asked for in MySQL, applied in Redis, settled in MySQL, each exactly once and in order.
+//
+//   ask     one transaction, under a lock on the coupon's row: if the change before is not settled, that is finished first;
+//           then the row gets version + 1 (a change of stock also gets a pending row in coupon_stock_log).
+//   apply   lua/change.lua applies version n only on top of n − 1, and answers a repeat with the first outcome. More stock
+//           is in MySQL before Redis hands it out; less stock is decided by Redis, which knows what is granted.
+//   settle  the outcome goes to MySQL: from here, and from the outbox through the ledger, whoever is first.
+//
+// A crash after any step leaves a row whose applied_version is behind. Whoever comes next finishes it: the next change of
+// the coupon, the ledger's outbox, a rebuild of the shard, or the job that looks for such rows.
+import type { Redis } from 'ioredis';
+import type { CouponRow } from './coupon-table.js';
+import { readCoupon, readStockLog, settleVersion } from './coupon-table.js';
+import { couponKeys, fenceKey, outboxKey } from './keys.js';
+import type { ChangeOutcome } from './outbox.js';
+import { outcomeOf } from './outbox.js';
+import type { Shards } from './shards.js';
+import { CODE } from '../lua/codes.js';
+import type { Scripts } from '../lua/scripts.js';
+import { runScript } from '../lua/scripts.js';
+import { StampedeError } from '../platform/errors.js';
+import type { Pool, PoolConnection } from '../platform/mysql.js';
+import { inTransaction } from '../platform/mysql.js';
+
+/** Finish, then ask again: more rounds than this mean that somebody else changes the coupon all the time. */
+const ROUNDS_MAX = 10;
+
+export interface ChangeContext {
+  readonly redis: Redis;
+  readonly mysql: Pool;
+  readonly scripts: Scripts;
+  readonly shards: Shards;
+}
+
+/**
+ * Changes one coupon. `ask` runs under the lock, with the coupon settled; it writes the next version and returns true, or
+ * returns false when there is nothing to change. Returns the outcome of the asked version, or undefined without one.
+ * Throws `unknown_coupon`, `fenced`, `change_pending`, or what `ask` threw.
+ */
+export async function changeCoupon(
+  context: ChangeContext,
+  couponId: string,
+  ask: (connection: PoolConnection, row: CouponRow) => Promise<boolean>,
+): Promise<ChangeOutcome | undefined> {
+  for (let round = 1; round <= ROUNDS_MAX; round++) {
+    const asked = await inTransaction(context.mysql, async (connection) => {
+      const row = await readCoupon(connection, couponId, 'FOR UPDATE');
+      if (row === undefined) throw new StampedeError('unknown_coupon');
+      if (row.appliedVersion < row.version) return 'unfinished';
+      return (await ask(connection, row)) ? row.version + 1 : undefined;
+    });
+    if (asked === undefined) return undefined;
+    if (asked !== 'unfinished') return await finishChange(context, couponId, asked);
+    await finishChange(context, couponId);
+  }
+  throw new StampedeError('change_pending');
+}
+
+/**
+ * Applies and settles the pending change of a coupon, or learns the outcome of `version` where somebody else has done it
+ * meanwhile. Throws `fenced` or `change_pending`: the change stays asked for and will be finished by whoever comes next.
+ */
+export async function finishChange(
+  context: ChangeContext,
+  couponId: string,
+  version?: number,
+): Promise<ChangeOutcome | undefined> {
+  const { mysql } = context;
+  const row = await readCoupon(mysql, couponId);
+  if (row === undefined) throw new StampedeError('unknown_coupon');
+  if (row.appliedVersion < row.version && (version === undefined || row.version === version)) {
+    const outcome = await applyVersion(context, row);
+    const settled = { couponId, version: row.version, outcome };
+    await inTransaction(mysql, (connection) => settleVersion(connection, settled));
+    return outcome;
+  }
+  if (version === undefined) return undefined;
+  // Settled by the ledger, a rebuild or another caller: the log has the outcome; a change of state is always applied.
+  const logged = await readStockLog(mysql, couponId, { version });
+  if (logged?.status === 'pending') throw new StampedeError('change_pending');
+  return logged?.status ?? 'applied';
+}
+
+async function applyVersion(context: ChangeContext, row: CouponRow): Promise<ChangeOutcome> {
+  const { mysql, redis, scripts, shards } = context;
+  const delta = (await readStockLog(mysql, row.couponId, { version: row.version }))?.delta ?? 0;
+  await shards.refresh();
+  const keys = couponKeys(row.shard, row.couponId);
+  const reply = (await runScript(
+    redis,
+    scripts.change,
+    [fenceKey(row.shard), outboxKey(row.shard), keys.coupon, keys.stock, keys.claimedUser],
+    [
+      shards.epochOf(row.shard) ?? 0,
+      row.couponId,
+      row.version,
+      delta,
+      row.paused ? 1 : 0,
+      row.opensAt ?? '',
+      row.closesAt ?? '',
+      row.ack,
+      row.ceiling,
+    ],
+  )) as [code: number, ...rest: number[]];
+  if (reply[0] === CODE.FENCED) throw new StampedeError('fenced');
+  const outcome = outcomeOf(reply[0]);
+  if (outcome === undefined)
+    throw new StampedeError('change_pending', `Redis has version ${String(reply[1])} of this coupon.`);
+  return outcome;
+}

@@ -1,0 +1,269 @@
+// The operators' side of coupons, over MySQL and Redis. Writes definitions to MySQL and applies them through
+// coupons/changes.ts; reads claims; never grants or writes one.
+import type { Redis } from 'ioredis';
+import type { AuditReport, ClaimFilter, CouponDetails, Coupons, NewCoupon, StockChange } from './coupons.js';
+import type { StockAdjustment, ClaimRow } from './coupons.js';
+import { audit } from './audit.js';
+import type { ChangeContext } from './changes.js';
+import { changeCoupon, finishChange } from './changes.js';
+import { readClaims } from './claim-log.js';
+import type { CouponRow, StockLogRow } from './coupon-table.js';
+import {
+  insertCoupon,
+  insertStockLog,
+  readCoupon,
+  readCoupons,
+  readStockLog,
+  writeNextVersion,
+} from './coupon-table.js';
+import type { Ack, CouponState } from './definition.js';
+import { TOTAL_MAX } from './definition.js';
+import { couponKeys, fenceKey } from './keys.js';
+import { Shards } from './shards.js';
+import { CODE, errorOfCode } from '../lua/codes.js';
+import { loadScripts, runScript } from '../lua/scripts.js';
+import { fsyncsBeforeReply } from '../platform/durability.js';
+import { StampedeError } from '../platform/errors.js';
+import type { Log } from '../platform/log.js';
+import type { Pool, RowDataPacket } from '../platform/mysql.js';
+import { createMysqlPool, ER_DUP_ENTRY, inTransaction, mysqlErrno } from '../platform/mysql.js';
+import { connectRedis } from '../platform/redis.js';
+import type { Settings } from '../platform/settings.js';
+
+const MYSQL_CONNECTIONS = 4;
+const REDIS_TIMEOUT_MS = 5_000;
+const REFRESH_INTERVAL_MS = 1_000;
+
+export interface CouponsService extends Coupons {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  unreadyReasons(): string[];
+  /** Checks every invariant over Redis, outbox and MySQL, while traffic goes on. */
+  audit(onProgress?: (done: number, of: number) => void): Promise<AuditReport>;
+  /** Applies and settles the change that a coupon may have pending. */
+  finish(couponId: string): Promise<void>;
+}
+
+/** `REDIS_URL` and `MYSQL_URL` must be set by now: the start command fills them in for embedded servers. */
+export function createCoupons(context: { settings: Settings; log: Log }): CouponsService {
+  return new MysqlRedisCoupons(context.settings, context.log);
+}
+
+class MysqlRedisCoupons implements CouponsService {
+  readonly #settings: Settings;
+  readonly #log: Log;
+  readonly #redis: Redis;
+  readonly #mysql: Pool;
+  readonly #context: ChangeContext;
+  #refreshTimer: NodeJS.Timeout | undefined;
+
+  constructor(settings: Settings, log: Log) {
+    if (settings.redisUrl === undefined || settings.mysqlUrl === undefined)
+      throw new Error('database URLs are missing');
+    this.#settings = settings;
+    this.#log = log;
+    this.#redis = connectRedis(settings.redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
+    this.#mysql = createMysqlPool(settings.mysqlUrl, MYSQL_CONNECTIONS);
+    const shards = new Shards(this.#mysql, settings.shardCount);
+    this.#context = { redis: this.#redis, mysql: this.#mysql, scripts: loadScripts(), shards };
+  }
+
+  start(): Promise<void> {
+    const refresh = (): void => {
+      this.#context.shards
+        .refresh()
+        .catch((error: unknown) => this.#log.debug({ err: error }, 'epochs could not be read'))
+        .finally(() => {
+          // `stop` clears the timer; a refresh that was under way then must not set it again.
+          if (this.#refreshTimer !== undefined) this.#refreshTimer = setTimeout(refresh, REFRESH_INTERVAL_MS);
+        });
+    };
+    this.#refreshTimer = setTimeout(refresh, 0);
+    return Promise.resolve();
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#refreshTimer);
+    this.#refreshTimer = undefined;
+    this.#redis.disconnect();
+    await this.#mysql.end();
+  }
+
+  unreadyReasons(): string[] {
+    if (!this.#context.shards.known()) return ['epochs_unknown'];
+    return this.#redis.status === 'ready' ? [] : ['redis_unavailable'];
+  }
+
+  async create(coupon: NewCoupon): Promise<{ created: boolean; coupon: CouponDetails }> {
+    const { couponId, total, opensAt, closesAt, returnable } = coupon;
+    checkWindow(opensAt, closesAt);
+    const ack = await this.#checkAck(coupon.ack);
+    const createdAs = JSON.stringify({ total, opensAt, closesAt, ack, returnable });
+    const row: CouponRow = {
+      ...{ couponId, total: 0, opensAt, closesAt, paused: false, ack, returnable },
+      shard: this.#context.shards.shardOf(couponId),
+      version: 1,
+      appliedVersion: 0,
+      ceiling: this.#settings.ledgerWindow,
+      createdAs,
+      createdAt: Date.now(),
+    };
+    const created = await this.#insert(row, total);
+    const existing = created ? row : await readCoupon(this.#mysql, couponId);
+    if (existing?.createdAs !== createdAs) throw new StampedeError('coupon_exists');
+    await finishChange(this.#context, couponId);
+    return { created, coupon: await this.show(couponId) };
+  }
+
+  async show(couponId: string): Promise<CouponDetails> {
+    const row = await readCoupon(this.#mysql, couponId);
+    if (row === undefined) throw new StampedeError('unknown_coupon');
+    return await this.#details(row);
+  }
+
+  async list(page: { after: string; limit: number }): Promise<{ coupons: CouponDetails[]; next: string | null }> {
+    const rows = await readCoupons(this.#mysql, page);
+    const coupons = await Promise.all(rows.map((row) => this.#details(row)));
+    return { coupons, next: rows.length < page.limit ? null : (rows.at(-1)?.couponId ?? null) };
+  }
+
+  pause(couponId: string): Promise<CouponDetails> {
+    return this.#define(couponId, () => ({ paused: true }));
+  }
+
+  resume(couponId: string): Promise<CouponDetails> {
+    return this.#define(couponId, () => ({ paused: false }));
+  }
+
+  setWindow(
+    couponId: string,
+    window: { opensAt?: number | null | undefined; closesAt?: number | null | undefined },
+  ): Promise<CouponDetails> {
+    return this.#define(couponId, (row) => {
+      const opensAt = window.opensAt === undefined ? row.opensAt : window.opensAt;
+      const closesAt = window.closesAt === undefined ? row.closesAt : window.closesAt;
+      checkWindow(opensAt, closesAt);
+      return { opensAt, closesAt };
+    });
+  }
+
+  async adjust(couponId: string, change: StockChange): Promise<{ adjustment: StockAdjustment; coupon: CouponDetails }> {
+    const find = () => readStockLog(this.#mysql, couponId, { idempotencyKey: change.idempotencyKey });
+    const ask = async (connection: Pick<Pool, 'query'>, row: CouponRow): Promise<boolean> => {
+      if (await readStockLog(connection, couponId, { idempotencyKey: change.idempotencyKey })) return false;
+      if (row.total + change.delta > TOTAL_MAX) throw new StampedeError('stock_too_large');
+      await writeNextVersion(connection, row, row);
+      await insertStockLog(connection, pendingChange(couponId, row.version + 1, change));
+      return true;
+    };
+    await changeCoupon(this.#context, couponId, ask);
+    const logged = await find();
+    if (logged === undefined || logged.status === 'pending') throw new StampedeError('change_pending');
+    if (logged.delta !== change.delta || logged.reason !== change.reason)
+      throw new StampedeError('idempotency_key_reused');
+    const coupon = await this.show(couponId);
+    if (logged.status === 'below_claimed') throw new StampedeError('below_claimed');
+    const { delta, reason, idempotencyKey, version, requestedAt } = logged;
+    return {
+      adjustment: { couponId, delta, reason, idempotencyKey, by: logged.requestedBy, version, requestedAt },
+      coupon,
+    };
+  }
+
+  async claims(couponId: string, filter: ClaimFilter): Promise<{ claims: ClaimRow[]; next: number | null }> {
+    if ((await readCoupon(this.#mysql, couponId)) === undefined) throw new StampedeError('unknown_coupon');
+    const claims = await readClaims(this.#mysql, couponId, filter);
+    return { claims, next: claims.length < filter.limit ? null : (claims.at(-1)?.claimNo ?? null) };
+  }
+
+  async finish(couponId: string): Promise<void> {
+    await finishChange(this.#context, couponId);
+  }
+
+  async audit(onProgress: (done: number, of: number) => void = () => undefined): Promise<AuditReport> {
+    return await audit({ ...this.#context, onProgress });
+  }
+
+  /** False when the id is taken. */
+  async #insert(row: CouponRow, total: number): Promise<boolean> {
+    const grant = { delta: total, reason: 'created', idempotencyKey: 'created', by: 'admin' };
+    try {
+      await inTransaction(this.#mysql, async (connection) => {
+        await insertCoupon(connection, row);
+        await insertStockLog(connection, pendingChange(row.couponId, 1, grant));
+      });
+      return true;
+    } catch (error) {
+      if (mysqlErrno(error) === ER_DUP_ENTRY) return false;
+      throw error;
+    }
+  }
+
+  async #define(
+    couponId: string,
+    change: (row: CouponRow) => Partial<Pick<CouponRow, 'paused' | 'opensAt' | 'closesAt'>>,
+  ): Promise<CouponDetails> {
+    await changeCoupon(this.#context, couponId, async (connection, row) => {
+      const next = { ...row, ...change(row) };
+      const same = next.paused === row.paused && next.opensAt === row.opensAt && next.closesAt === row.closesAt;
+      if (!same) await writeNextVersion(connection, row, next);
+      return !same;
+    });
+    return await this.show(couponId);
+  }
+
+  /** The level asked for, or the strongest that Redis keeps by itself. */
+  async #checkAck(ack: Ack | undefined): Promise<Ack> {
+    if (ack === 'redis') return ack;
+    if (ack === 'replica' || ack === 'ledger')
+      throw new StampedeError('ack_unavailable', `This version does not offer ${ack}.`);
+    const fsync = await fsyncsBeforeReply(this.#redis).catch((error: unknown) => {
+      // Redis that is away is one thing, a Redis that does not tell its configuration another.
+      if (this.#redis.status !== 'ready') throw new StampedeError('unavailable', undefined, {}, error);
+      return false;
+    });
+    if (ack === undefined) return fsync ? 'fsync' : 'redis';
+    if (!fsync) {
+      throw new StampedeError('ack_unavailable', 'Redis does not run with appendonly yes and appendfsync always.');
+    }
+    return ack;
+  }
+
+  async #details(row: CouponRow): Promise<CouponDetails> {
+    const [counts] = await this.#mysql.query<RowDataPacket[]>(
+      'SELECT COUNT(*) AS claimed, COUNT(returned_at) AS returned FROM coupon_claim_log WHERE coupon_id = ?',
+      [row.couponId],
+    );
+    const { couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt } = row;
+    return {
+      ...{ couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt },
+      live: await this.#live(row),
+      ledger: { claimed: Number(counts[0]?.['claimed']), returned: Number(counts[0]?.['returned']) },
+      withheld: 0,
+    };
+  }
+
+  async #live(row: CouponRow): Promise<CouponDetails['live']> {
+    const { redis, scripts, shards } = this.#context;
+    const keys = couponKeys(row.shard, row.couponId);
+    const reply = (await runScript(
+      redis,
+      scripts.view,
+      [fenceKey(row.shard), keys.coupon, keys.stock, keys.claimedUser],
+      [shards.epochOf(row.shard) ?? 0, row.couponId],
+    ).catch(() => [CODE.FENCED])) as number[];
+    const [code, refusal = 0, , remaining = 0, claimed = 0, ceiling = 0] = reply;
+    if (code !== CODE.FOUND) return null;
+    return { state: refusal === 0 ? 'open' : (errorOfCode(refusal) as CouponState), remaining, claimed, ceiling };
+  }
+}
+
+function checkWindow(opensAt: number | null, closesAt: number | null): void {
+  if (opensAt !== null && closesAt !== null && closesAt <= opensAt) throw new StampedeError('invalid_window');
+}
+
+function pendingChange(couponId: string, version: number, change: StockChange): StockLogRow {
+  const { delta, reason, by, idempotencyKey } = change;
+  const requestedAt = Date.now();
+  return { couponId, version, delta, reason, requestedBy: by, idempotencyKey, status: 'pending', requestedAt };
+}
