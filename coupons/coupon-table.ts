@@ -52,7 +52,7 @@ export async function readCoupons(
   return rows.map(couponRow);
 }
 
-/** Ids of coupons with a change that was asked for before `before` and is not known to be applied. */
+/** Ids of coupons with a change that was asked for and is not known to be applied. */
 export async function readUnfinished(connection: Queryable, limit: number): Promise<string[]> {
   const [rows] = await connection.query<RowDataPacket[]>(
     'SELECT coupon_id FROM coupon WHERE applied_version < version ORDER BY coupon_id LIMIT ?',

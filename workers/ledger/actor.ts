@@ -5,12 +5,14 @@ import { hostname } from 'node:os';
 import type { Redis } from 'ioredis';
 import type { Actor, ActorContext } from '../../cluster/actor.js';
 import { outboxKey } from '../../coupons/keys.js';
-import { ensureShards } from '../../coupons/shards.js';
+import { ensureShards, Shards } from '../../coupons/shards.js';
 import { loadScripts } from '../../lua/scripts.js';
 import { ConfigurationError } from '../../platform/errors.js';
 import type { Pool } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { finishChangesJob } from '../jobs/finish-changes.js';
+import { Jobs } from '../jobs/jobs.js';
 import { migrate } from '../migrations/migrate.js';
 import { backoff, pause } from './backoff.js';
 import { OutboxReader } from './outbox-reader.js';
@@ -42,6 +44,7 @@ class LedgerActor implements Actor {
   readonly #shards: readonly ShardLedger[];
   readonly #reader: OutboxReader;
   readonly #watch: ShardWatch;
+  readonly #jobs: Jobs;
   readonly #stopping = new AbortController();
   #boot: Promise<void> | undefined;
   #waitingFor: string | undefined = 'mysql_unavailable';
@@ -71,6 +74,8 @@ class LedgerActor implements Actor {
     );
     this.#reader = new OutboxReader(this.#blockingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
+    const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
+    this.#jobs = new Jobs(this.#redisUrl, [finishChangesJob(changes, log)], log);
   }
 
   start(): Promise<void> {
@@ -91,7 +96,7 @@ class LedgerActor implements Actor {
     }
     this.#stopping.abort();
     await this.#boot;
-    await Promise.all([this.#reader.stop(), this.#watch.stop()]);
+    await Promise.all([this.#reader.stop(), this.#watch.stop(), this.#jobs.stop()]);
     await Promise.all(this.#shards.map((shard) => shard.close()));
     await this.#pool.stop();
     this.#redis.disconnect();
@@ -124,6 +129,7 @@ class LedgerActor implements Actor {
     this.#waitingFor = undefined;
     this.#watch.start();
     this.#reader.start();
+    this.#jobs.start();
   }
 
   async #redisAnswers(): Promise<boolean> {
