@@ -49,6 +49,7 @@ export const ERRORS = {
   method_not_allowed: { status: 405, title: 'This address does not know this method.' },
   request_timeout: { status: 408, title: 'The request took too long to arrive.' },
   body_too_large: { status: 413, title: 'The body is too large.' },
+  uri_too_long: { status: 414, title: 'The address is too long.' },
   unsupported_media_type: { status: 415, title: 'The body must be application/json.' },
   headers_too_large: { status: 431, title: 'The headers are too large.' },
 

@@ -1,0 +1,27 @@
+// The actor of the role `admin`: coupons and admin API, started and drained together.
+import { createCoupons } from '../../coupons/mysql-redis-coupons.js';
+import { ConfigurationError } from '../../platform/errors.js';
+import type { ActorFactory } from '../actor.js';
+import { drain, listen } from '../http/listener.js';
+import { createAdminServer } from './admin-server.js';
+
+export const createActor: ActorFactory = ({ settings, log, cluster }) => {
+  const { adminToken, adminHost, adminPort } = settings;
+  // The start command makes one when there is none; a worker without it was started by something else.
+  if (adminToken === undefined) throw new ConfigurationError('ADMIN_TOKEN must be set for the admin process.');
+  const coupons = createCoupons({ settings, log });
+  const api = createAdminServer({ adminToken, log, coupons, cluster });
+  return {
+    async start() {
+      await coupons.start();
+      const address = { host: adminHost, port: adminPort, hostVariable: 'ADMIN_HOST', portVariable: 'ADMIN_PORT' };
+      await listen(api.app, address);
+      log.info({ host: adminHost, port: adminPort }, 'admin API listens');
+    },
+    unreadyReasons: () => coupons.unreadyReasons(),
+    async drain(deadline) {
+      await drain(api, deadline);
+      await coupons.stop();
+    },
+  };
+};

@@ -1,0 +1,83 @@
+// What operators ask about the instance as a whole: does every invariant hold, and how are its processes.
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import type { AuditReport } from '../../coupons/coupons.js';
+import { messageOf, StampedeError } from '../../platform/errors.js';
+import type { ClusterLink } from '../actor.js';
+
+const Audit = Type.Object({
+  ok: Type.Boolean(),
+  coupons: Type.Integer(),
+  claims: Type.Integer(),
+  outboxEntries: Type.Integer({ description: 'Entries that were not in MySQL yet.' }),
+  durationMs: Type.Number(),
+  invariants: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      statement: Type.String(),
+      checked: Type.Integer(),
+      violations: Type.Integer(),
+      examples: Type.Array(Type.String()),
+    }),
+  ),
+});
+
+const Processes = Type.Object({
+  processes: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      role: Type.String(),
+      pid: Type.Integer(),
+      state: Type.String(),
+      unreadyReasons: Type.Array(Type.String()),
+      startedAt: Type.String({ format: 'date-time' }),
+      restarts: Type.Integer(),
+    }),
+  ),
+});
+
+export function operationsRoutes(
+  audit: () => Promise<AuditReport>,
+  cluster: ClusterLink,
+): FastifyPluginCallbackTypebox {
+  return (app, _options, done) => {
+    app.get(
+      '/v1/audit',
+      {
+        config: { problems: ['unauthenticated', 'unavailable', 'fenced'] },
+        schema: {
+          summary: 'Check every invariant over Redis, outbox and MySQL',
+          description: '200 whether they hold or not: `ok` says so.',
+          tags: ['operations'],
+          response: { 200: Audit },
+        },
+      },
+      async () => {
+        const report = await audit();
+        const invariants = report.invariants.map((invariant) => ({ ...invariant, examples: [...invariant.examples] }));
+        return { ...report, invariants };
+      },
+    );
+
+    app.get(
+      '/v1/processes',
+      {
+        config: { problems: ['unauthenticated', 'unavailable'] },
+        schema: {
+          summary: 'Every process of the instance, as the primary sees it',
+          tags: ['operations'],
+          response: { 200: Processes },
+        },
+      },
+      async () => {
+        const processes = await cluster.processes().catch((error: unknown) => {
+          throw new StampedeError('unavailable', `The primary does not answer: ${messageOf(error)}`, {}, error);
+        });
+        return {
+          processes: processes.map((status) => ({ ...status, startedAt: new Date(status.startedAt).toISOString() })),
+        };
+      },
+    );
+    done();
+  };
+}

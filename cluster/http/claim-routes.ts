@@ -1,0 +1,158 @@
+// The routes of the public API: claim, receipt, coupon. Turns requests into calls of the claim service and its plain
+// outcomes into answers. Knows no Redis; decides nothing about coupons.
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
+import { Type } from 'typebox';
+import { ACKS } from '../../coupons/definition.js';
+import type { Ack, CouponState } from '../../coupons/definition.js';
+import { isCouponId } from '../../coupons/ids.js';
+import type { ErrorCode } from '../../platform/errors.js';
+import type { ClaimOutcome, ClaimService } from '../claims/claim-service.js';
+import type { Identify, Refusal } from './identity.js';
+import { sendProblem } from './problems.js';
+import type { ProblemReply } from './problems.js';
+import { CouponParams, isoOrNull, Timestamp } from './schemas.js';
+
+const receiptMembers = {
+  couponId: Type.String(),
+  userId: Type.String(),
+  claimNo: Type.Integer({ description: '1 for the first claim of the coupon, without gaps.' }),
+  claimedAt: Type.String({ format: 'date-time' }),
+  ack: Type.Unsafe<Ack>({ type: 'string', enum: ACKS, description: 'The acknowledgement level that was reached.' }),
+};
+const Claimed = Type.Object({ status: Type.Literal('claimed'), ...receiptMembers });
+const AlreadyClaimed = Type.Object({ status: Type.Literal('already_claimed'), ...receiptMembers });
+
+const STATES: readonly CouponState[] = ['open', 'not_open', 'paused', 'ended', 'sold_out'];
+const CouponBody = Type.Object({
+  couponId: Type.String(),
+  state: Type.Unsafe<CouponState>({ type: 'string', enum: STATES }),
+  total: Type.Integer(),
+  remaining: Type.Integer(),
+  opensAt: Timestamp,
+  closesAt: Timestamp,
+});
+
+const BUSY: readonly ErrorCode[] = ['overloaded', 'fenced', 'unavailable', 'outcome_unknown'];
+const CLAIM_PROBLEMS: readonly ErrorCode[] = [
+  ...(['sold_out', 'not_open', 'ended', 'paused', 'unknown_coupon', 'ledger_behind'] as const),
+  ...(['invalid_coupon_id', 'invalid_user_id', 'invalid_json', 'invalid_body'] as const),
+  ...(['body_too_large', 'unsupported_media_type', 'unauthenticated'] as const),
+  ...BUSY,
+];
+const RECEIPT_PROBLEMS: readonly ErrorCode[] = [
+  ...(['not_claimed', 'unknown_coupon', 'invalid_coupon_id', 'invalid_user_id', 'unauthenticated'] as const),
+  ...BUSY,
+];
+const COUPON_PROBLEMS: readonly ErrorCode[] = ['unknown_coupon', 'invalid_coupon_id', ...BUSY];
+
+/** The user is asked for where the answer depends on who asks. */
+export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPluginCallbackTypebox {
+  return (app, _options, done) => {
+    // A claim's body says nothing, so any will do; those that call themselves JSON are held to it (api-server.ts).
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, parsed) => {
+      parsed(null, undefined);
+    });
+
+    app.post(
+      '/v1/coupons/:couponId/claims',
+      {
+        config: { problems: CLAIM_PROBLEMS },
+        schema: {
+          summary: 'Claim one unit',
+          description:
+            'Safe to repeat: whoever has a claim gets its receipt again, whatever has become of the coupon. ' +
+            'The body is ignored.',
+          tags: ['claims'],
+          params: CouponParams,
+          response: { 201: Claimed, 200: AlreadyClaimed },
+        },
+      },
+      async (request, reply) => {
+        const { couponId } = request.params;
+        const identified = identify(request.raw);
+        const userId = typeof identified === 'string' ? identified : await identified;
+        if (typeof userId !== 'string') {
+          refuse(reply, userId);
+        } else if (!isCouponId(couponId)) {
+          sendProblem(reply, 'invalid_coupon_id');
+        } else {
+          sendOutcome(reply, couponId, userId, await claims.claim(couponId, userId));
+        }
+      },
+    );
+
+    app.get(
+      '/v1/coupons/:couponId/claims/me',
+      {
+        config: { problems: RECEIPT_PROBLEMS },
+        schema: {
+          summary: 'The receipt of the user who asks',
+          tags: ['claims'],
+          params: CouponParams,
+          response: { 200: AlreadyClaimed },
+        },
+      },
+      async (request, reply) => {
+        const { couponId } = request.params;
+        const userId = await identify(request.raw);
+        if (typeof userId !== 'string') {
+          refuse(reply, userId);
+        } else if (!isCouponId(couponId)) {
+          sendProblem(reply, 'invalid_coupon_id');
+        } else {
+          sendOutcome(reply, couponId, userId, await claims.receipt(couponId, userId));
+        }
+      },
+    );
+
+    app.get(
+      '/v1/coupons/:couponId',
+      {
+        config: { problems: COUPON_PROBLEMS },
+        schema: {
+          summary: 'What is left of a coupon',
+          tags: ['coupons'],
+          security: [],
+          params: CouponParams,
+          response: { 200: CouponBody },
+        },
+      },
+      async (request, reply) => {
+        const { couponId } = request.params;
+        if (!isCouponId(couponId)) {
+          sendProblem(reply, 'invalid_coupon_id');
+          return;
+        }
+        const coupon = await claims.coupon(couponId);
+        if ('status' in coupon) {
+          sendProblem(reply, coupon.code);
+          return;
+        }
+        const { state, total, remaining, opensAt, closesAt } = coupon;
+        reply
+          .code(200)
+          .send({ couponId, state, total, remaining, opensAt: isoOrNull(opensAt), closesAt: isoOrNull(closesAt) });
+      },
+    );
+    done();
+  };
+}
+
+function refuse(reply: ProblemReply, { code, detail, challenge }: Refusal): void {
+  if (challenge !== undefined) reply.header('www-authenticate', challenge);
+  sendProblem(reply, code, detail === undefined ? undefined : { detail });
+}
+
+function sendOutcome(reply: FastifyReply, couponId: string, userId: string, outcome: ClaimOutcome): void {
+  if (outcome.status === 'refused') {
+    const { code, opensAt } = outcome;
+    sendProblem(reply, code, opensAt === undefined ? undefined : { extra: { opensAt: isoOrNull(opensAt) } });
+    return;
+  }
+  const { status, receipt } = outcome;
+  const claimedAt = new Date(receipt.claimedAt).toISOString();
+  reply
+    .code(status === 'claimed' ? 201 : 200)
+    .send({ status, couponId, userId, claimNo: receipt.claimNo, claimedAt, ack: receipt.ack });
+}

@@ -1,0 +1,82 @@
+// Opening the port of an HTTP server and letting go of it without failing one request. Works the same alone and in a
+// worker of `node:cluster`. Knows nothing of routes.
+import { Server as NetServer } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Server } from 'node:http';
+import { ConfigurationError, messageOf } from '../../platform/errors.js';
+import type { ApiInstance, ApiServer } from './api-server.js';
+
+/** Connections still idle this long before the deadline are closed, though a request may be on its way. */
+const CLOSE_IDLE_BEFORE_DEADLINE_MS = 1_500;
+/** What is still open this long before the deadline is cut off, so that the rest of the drain has time. */
+const DESTROY_BEFORE_DEADLINE_MS = 500;
+
+/** The variables that an error of listening names. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly hostVariable: string;
+  readonly portVariable: string;
+}
+
+// Errors of listening that no restart cures, and the variable to look at.
+const HOPELESS: Readonly<Record<string, (address: ListenAddress) => string>> = {
+  EADDRINUSE: ({ host, port, portVariable }) => `${portVariable}: another program listens on ${host}:${port}.`,
+  EACCES: ({ port, portVariable }) => `${portVariable}: this user may not listen on port ${port}.`,
+  EADDRNOTAVAIL: ({ host, hostVariable }) => `${hostVariable}: this machine has no address ${host}.`,
+  ENOTFOUND: ({ host, hostVariable }) => `${hostVariable}: the name ${host} is not known.`,
+};
+
+/** Resolves when connections are accepted. Rejects with `ConfigurationError` when no restart could help. */
+export async function listen(app: ApiInstance, address: ListenAddress): Promise<void> {
+  await app.ready();
+  // Not app.listen(): for `localhost` it opens second servers that a drain would not see.
+  const { server } = app;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: address.host, port: address.port }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  } catch (error) {
+    const explain = HOPELESS[(error as NodeJS.ErrnoException).code ?? ''];
+    if (explain === undefined) throw error;
+    throw new ConfigurationError(explain(address), { cause: messageOf(error) });
+  }
+}
+
+/**
+ * Stops accepting, answers everything that still arrives, and resolves when the last connection is gone, shortly before
+ * `deadline` (epoch ms) at the latest.
+ *
+ * `http.Server.close()` would destroy idle keep-alive connections at once, under the hands of clients that are just
+ * sending. Here they end by the keep-alive time-out that they were told, or with their next answer.
+ */
+export async function drain(api: ApiServer, deadline: number): Promise<void> {
+  const { server } = api.app;
+  api.beginDrain();
+  const stopped = new AbortController();
+  const untilDeadline = cutOffAtDeadline(server, deadline, stopped.signal);
+  await new Promise<void>((resolve) => {
+    // Only net's part of close(); its callback comes with the last connection's end, or with an error if never opened.
+    NetServer.prototype.close.call(server, () => {
+      resolve();
+    });
+  });
+  stopped.abort();
+  await untilDeadline;
+  await api.app.close();
+}
+
+async function cutOffAtDeadline(server: Server, deadline: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(Math.max(0, deadline - CLOSE_IDLE_BEFORE_DEADLINE_MS - Date.now()), undefined, { signal });
+    server.closeIdleConnections();
+    await delay(Math.max(0, deadline - DESTROY_BEFORE_DEADLINE_MS - Date.now()), undefined, { signal });
+    server.closeAllConnections();
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
