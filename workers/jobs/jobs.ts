@@ -35,9 +35,9 @@ export class Jobs {
     const options = { connection: this.#redis, prefix: PREFIX };
     this.#queue = new Queue(QUEUE, options);
     this.#worker = new Worker(QUEUE, (job) => this.#run(job.name), { ...options, autorun: false });
-    for (const part of [this.#queue, this.#worker]) {
-      part.on('error', (error) => log.debug({ err: error }, 'jobs: connection trouble'));
-    }
+    const onTrouble = (error: Error): void => log.debug({ err: error }, 'jobs: connection trouble');
+    this.#queue.on('error', onTrouble);
+    this.#worker.on('error', onTrouble);
     this.#worker.on('failed', (job, error) => log.warn({ err: error, job: job?.name }, 'job failed'));
   }
 
