@@ -1,0 +1,233 @@
+// lua/claim.lua, every branch, on a real Redis.
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { CODE } from '../../lua/codes.js';
+import { createLog } from '../../platform/log.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { ScriptShard } from '../harness/script-shard.js';
+import type { TestServer } from '../harness/servers.js';
+import { startTestRedis } from '../harness/servers.js';
+
+let server: TestServer;
+let redis: Redis;
+let shard: ScriptShard;
+
+beforeAll(async () => {
+  server = await startTestRedis();
+  redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: 10_000 }, createLog('test', 'silent'));
+  await whenRedisReady(redis, 10_000);
+});
+afterAll(() => redis.disconnect());
+beforeEach(async () => {
+  await redis.flushall();
+  shard = new ScriptShard(redis);
+  await shard.openEmpty();
+});
+
+const codes = (answers: readonly { code: number }[]) => answers.map((answer) => answer.code);
+
+describe('a claim', () => {
+  it('gets the next number, the time, a receipt and an outbox entry, all in one step', async () => {
+    await shard.change('sale', { version: 1, delta: 2 });
+    const [ann, bob] = await shard.claim('sale', 'ann', 'bob');
+    expect([ann?.no, bob?.no]).toEqual([1, 2]);
+    expect(ann?.at).toBeGreaterThan(1_700_000_000_000);
+    expect(await shard.receipt('sale', 'ann')).toEqual([CODE.FOUND, 1, ann?.at, 'redis']);
+    expect(await shard.stock('sale')).toBe(0);
+    const grants = (await shard.outbox()).filter((entry) => entry.kind === 'grant');
+    expect(grants).toMatchObject([
+      { couponId: 'sale', claimNo: 1, userId: 'ann', at: ann?.at, epoch: 1 },
+      { couponId: 'sale', claimNo: 2, userId: 'bob', at: bob?.at, epoch: 1 },
+    ]);
+  });
+
+  it('is answered with the first receipt when the user asks again, also twice in one batch', async () => {
+    await shard.change('sale', { version: 1, delta: 5 });
+    const [first, same] = await shard.claim('sale', 'ann', 'ann');
+    const [again] = await shard.claim('sale', 'ann');
+    expect(codes([first, same, again].filter((a) => a !== undefined))).toEqual([
+      CODE.CLAIMED,
+      CODE.ALREADY_CLAIMED,
+      CODE.ALREADY_CLAIMED,
+    ]);
+    expect([same?.no, again?.no]).toEqual([1, 1]);
+    expect([same?.at, again?.at]).toEqual([first?.at, first?.at]);
+    expect(await shard.stock('sale')).toBe(4);
+    expect((await shard.outbox()).filter((entry) => entry.kind === 'grant')).toHaveLength(1);
+  });
+
+  it('is refused as sold out when nothing is left, and only then', async () => {
+    await shard.change('sale', { version: 1, delta: 2 });
+    expect(codes(await shard.claim('sale', 'a', 'b', 'c'))).toEqual([CODE.CLAIMED, CODE.CLAIMED, CODE.SOLD_OUT]);
+    await shard.change('sale', { version: 2, delta: 1 });
+    expect(codes(await shard.claim('sale', 'c', 'd'))).toEqual([CODE.CLAIMED, CODE.SOLD_OUT]);
+  });
+
+  it('keeps user ids apart that differ in one byte', async () => {
+    await shard.change('sale', { version: 1, delta: 9 });
+    const users = ['a', 'A', 'à', 'a\u0300', 'a ', '🦬'];
+    expect((await shard.claim('sale', ...users)).map((answer) => answer.no)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it('goes to its own coupon when a batch holds several', async () => {
+    await shard.change('sale', { version: 1, delta: 1 });
+    await shard.change('SALE', { version: 1, delta: 1 });
+    const answers = await shard.claimBatch([
+      ['sale', ['ann', 'bob']],
+      ['SALE', ['bob']],
+      ['none', ['ann']],
+    ]);
+    expect(answers).toMatchObject([
+      { code: CODE.CLAIMED, no: 1 },
+      { code: CODE.SOLD_OUT },
+      { code: CODE.CLAIMED, no: 1 },
+      { code: CODE.UNKNOWN_COUPON },
+    ]);
+  });
+});
+
+describe('membership comes before state', () => {
+  it.each([
+    ['sold out', { version: 2, delta: -1 }, CODE.SOLD_OUT],
+    ['paused', { version: 2, paused: true }, CODE.PAUSED],
+    ['ended', { version: 2, closesAt: 1 }, CODE.ENDED],
+    ['not open any more', { version: 2, opensAt: 9_000_000_000_000 }, CODE.NOT_OPEN],
+  ])('a winner who asks again gets the receipt when the coupon is %s', async (_name, change, code) => {
+    await shard.change('sale', { version: 1, delta: 2 });
+    const [first] = await shard.claim('sale', 'ann');
+    await shard.change('sale', change);
+    expect(await shard.claim('sale', 'ann', 'bob')).toEqual([
+      { code: CODE.ALREADY_CLAIMED, no: 1, at: first?.at },
+      { code, no: 0, at: 0 },
+    ]);
+  });
+
+  it('a winner who asks again at the ceiling gets the receipt', async () => {
+    await shard.change('sale', { version: 1, delta: 5, ceiling: 1 });
+    await shard.claim('sale', 'ann');
+    expect(codes(await shard.claim('sale', 'ann', 'bob'))).toEqual([CODE.ALREADY_CLAIMED, CODE.LEDGER_BEHIND]);
+  });
+});
+
+describe('the ceiling', () => {
+  it('holds claims back, never as sold out, until the ledger raises it', async () => {
+    await shard.change('sale', { version: 1, delta: 3, ceiling: 2 });
+    expect(codes(await shard.claim('sale', 'a', 'b', 'c'))).toEqual([CODE.CLAIMED, CODE.CLAIMED, CODE.LEDGER_BEHIND]);
+    const ids = await shard.readOutbox();
+    expect(await shard.acknowledge(ids, { sale: 4 })).toBe(ids.length);
+    expect(codes(await shard.claim('sale', 'c', 'd'))).toEqual([CODE.CLAIMED, CODE.SOLD_OUT]);
+  });
+
+  it('is never lowered', async () => {
+    await shard.change('sale', { version: 1, delta: 3, ceiling: 2 });
+    await shard.acknowledge([], { sale: 1 });
+    expect(await redis.hget(shard.keys('sale').coupon, 'ceiling')).toBe('2');
+  });
+});
+
+describe('the clock of the shard', () => {
+  it('never runs backwards: a time seen once decides, whatever Redis says now', async () => {
+    const future = Date.now() + 3_600_000;
+    await redis.hset(shard.fence, 'clock', future);
+    await shard.change('sale', { version: 1, delta: 1, opensAt: future - 1 });
+    expect(await shard.claim('sale', 'ann')).toMatchObject([{ code: CODE.CLAIMED, at: future }]);
+  });
+
+  it('opens and closes a coupon by itself', async () => {
+    const hour = 3_600_000;
+    const opensAt = Date.now() + hour;
+    const closesAt = opensAt + hour;
+    await shard.change('sale', { version: 1, delta: 9, opensAt, closesAt });
+    const at = async (clock: number, user: string) => {
+      await redis.hset(shard.fence, 'clock', clock);
+      return (await shard.claim('sale', user))[0]?.code;
+    };
+    expect(await at(opensAt - 1, 'ann')).toBe(CODE.NOT_OPEN);
+    expect(await at(opensAt, 'ann')).toBe(CODE.CLAIMED);
+    expect(await at(closesAt - 1, 'bob')).toBe(CODE.CLAIMED);
+    expect(await at(closesAt, 'cid')).toBe(CODE.ENDED);
+  });
+});
+
+describe('the fence refuses', () => {
+  const refused = async () => {
+    expect(await shard.claimBatch([['sale', ['zoe']]])).toBe(CODE.FENCED);
+    expect(await shard.receipt('sale', 'ann')).toEqual([CODE.FENCED]);
+    expect(await shard.view('sale')).toEqual([CODE.FENCED]);
+    expect((await shard.change('sale', { version: 2, delta: 1 }))[0]).toBe(CODE.FENCED);
+    expect(await shard.acknowledge([])).toBe(CODE.FENCED);
+  };
+
+  beforeEach(async () => {
+    await shard.change('sale', { version: 1, delta: 9 });
+    await shard.claim('sale', 'ann');
+  });
+
+  it('another epoch, older or newer', async () => {
+    shard.epoch = 0;
+    await refused();
+    shard.epoch = 2;
+    await refused();
+  });
+
+  it('a missing fence', async () => {
+    await redis.del(shard.fence);
+    await refused();
+  });
+
+  it('a shard that is being rebuilt', async () => {
+    await redis.hset(shard.fence, 'state', 'rebuilding');
+    await refused();
+  });
+
+  it('a shard in which a script died half way', async () => {
+    await redis.hset(shard.fence, 'torn', '1');
+    await refused();
+  });
+
+  it.each(['run_id', 'replid'])('a Redis that is not the one it was opened on (%s)', async (field) => {
+    await redis.hset(shard.fence, field, '0123456789abcdef');
+    await refused();
+  });
+
+  it('a Redis that was restarted', async () => {
+    await server.restart();
+    await whenRedisReady(redis, 10_000);
+    await refused();
+  });
+
+  it.each(['coupon', 'stock', 'claimedUser'] as const)(
+    'a coupon whose key %s is gone, and fences the shard',
+    async (key) => {
+      await redis.del(shard.keys('sale')[key]);
+      expect(await shard.claimBatch([['sale', ['zoe']]])).toBe(CODE.FENCED);
+      expect(await redis.hget(shard.fence, 'state')).toBe('damaged');
+      expect(await shard.claimBatch([['other', ['zoe']]])).toBe(CODE.FENCED);
+    },
+  );
+
+  it('to begin a forgotten coupon afresh', async () => {
+    const { coupon, stock, claimedUser } = shard.keys('sale');
+    await redis.del(coupon, stock, claimedUser);
+    expect((await shard.change('sale', { version: 1, delta: 9 }))[0]).toBe(CODE.FENCED);
+    expect(await redis.exists(coupon)).toBe(0);
+  });
+});
+
+it('writes nothing when its arguments do not fit its keys', async () => {
+  await shard.change('sale', { version: 1, delta: 9 });
+  const { coupon, stock, claimedUser } = shard.keys('sale');
+  const keys = [shard.fence, shard.outboxKey, coupon, stock, claimedUser];
+  const before = await redis.xlen(shard.outboxKey);
+  for (const args of [
+    [1],
+    [1, 'sale', 2, 'ann'],
+    [1, 'sale', 0],
+    [1, 'sale', 'x', 'ann'],
+    [1, 'sale', 1, 'a', 'sale', 1, 'b'],
+  ]) {
+    await expect(shard.run('claim', keys, args)).rejects.toThrow('arguments do not fit');
+  }
+  expect(await redis.xlen(shard.outboxKey)).toBe(before);
+  expect(await redis.hlen(claimedUser)).toBe(0);
+});

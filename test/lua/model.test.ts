@@ -1,0 +1,231 @@
+// The scripts against a plain model: random sequences of claims, pauses, windows, stock changes and acknowledgements, with
+// every answer compared and every invariant checked after every step.
+import fc from 'fast-check';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { CODE } from '../../lua/codes.js';
+import { createLog } from '../../platform/log.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { ScriptShard } from '../harness/script-shard.js';
+import { startTestRedis } from '../harness/servers.js';
+
+const RUNS = 150;
+const HOUR_MS = 3_600_000;
+
+let redis: Redis;
+beforeAll(async () => {
+  const server = await startTestRedis({ appendfsync: 'no' });
+  redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: 10_000 }, createLog('test', 'silent'));
+  await whenRedisReady(redis, 10_000);
+});
+afterAll(() => redis.disconnect());
+
+type Step =
+  | { do: 'claim'; coupon: number; users: number[] }
+  | { do: 'adjust'; coupon: number; delta: number }
+  | { do: 'pause'; coupon: number; paused: boolean }
+  | { do: 'window'; coupon: number; window: 'before' | 'inside' | 'after' }
+  | { do: 'acknowledge'; part: number }
+  | { do: 'repeat last change'; coupon: number };
+
+const coupon = fc.integer({ min: 0, max: 1 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('claim' as const),
+      coupon,
+      users: fc.array(fc.nat(11), { minLength: 1, maxLength: 8 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('adjust' as const),
+      coupon,
+      delta: fc.integer({ min: -6, max: 6 }).filter((n) => n !== 0),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('pause' as const), coupon, paused: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('window' as const),
+      coupon,
+      window: fc.constantFrom('before' as const, 'inside' as const, 'after' as const),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('acknowledge' as const), part: fc.integer({ min: 1, max: 4 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('repeat last change' as const), coupon }) },
+);
+
+/** How one coupon should behave, in the simplest words. */
+class Model {
+  readonly id: string;
+  readonly window: number;
+  version = 0;
+  total = 0;
+  paused = false;
+  opensAt: number | undefined;
+  closesAt: number | undefined;
+  ceiling: number;
+  outcome = 0;
+  readonly receipts = new Map<string, number>();
+  /** Users by claim number, as the ledger would have them. */
+  readonly ledger = new Map<number, string>();
+
+  constructor(id: string, window: number) {
+    this.id = id;
+    this.window = window;
+    this.ceiling = window;
+  }
+
+  get remaining(): number {
+    return this.total - this.receipts.size;
+  }
+
+  claim(user: string): { code: number; no: number } {
+    const no = this.receipts.get(user);
+    if (no !== undefined) return { code: CODE.ALREADY_CLAIMED, no };
+    const now = Date.now();
+    if (this.closesAt !== undefined && now >= this.closesAt) return { code: CODE.ENDED, no: 0 };
+    if (this.paused) return { code: CODE.PAUSED, no: 0 };
+    if (this.opensAt !== undefined && now < this.opensAt) return { code: CODE.NOT_OPEN, no: 0 };
+    if (this.receipts.size >= this.ceiling) return { code: CODE.LEDGER_BEHIND, no: 0 };
+    if (this.remaining === 0) return { code: CODE.SOLD_OUT, no: 0 };
+    this.receipts.set(user, this.receipts.size + 1);
+    return { code: CODE.CLAIMED, no: this.receipts.size };
+  }
+
+  adjust(delta: number): void {
+    this.version++;
+    this.outcome = this.remaining + delta < 0 ? CODE.BELOW_CLAIMED : 0;
+    if (this.outcome === 0) this.total += delta;
+  }
+
+  change(delta = 0) {
+    const { version, paused, opensAt, closesAt } = this;
+    return { version, delta, paused, ceiling: this.window, ...(opensAt && { opensAt }), ...(closesAt && { closesAt }) };
+  }
+}
+
+it('answers as the model does and keeps every invariant after every step', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 1, maxLength: 30 }),
+      fc.integer({ min: 0, max: 8 }),
+      fc.integer({ min: 1, max: 10 }),
+      async (steps, total, window) => {
+        await redis.flushall();
+        const shard = new ScriptShard(redis);
+        await shard.openEmpty();
+        const models = [new Model('sale', window), new Model('SALE', window)];
+        const lastDelta = new Map<Model, number>();
+        for (const model of models) await changeStock(shard, model, total, lastDelta);
+        for (const one of steps) {
+          await perform(shard, models, one, lastDelta);
+          for (const model of models) await checkInvariants(shard, model);
+        }
+      },
+    ),
+    { numRuns: RUNS },
+  );
+});
+
+async function changeStock(
+  shard: ScriptShard,
+  model: Model,
+  delta: number,
+  lastDelta: Map<Model, number>,
+): Promise<void> {
+  model.adjust(delta);
+  lastDelta.set(model, delta);
+  expect(await shard.change(model.id, model.change(delta))).toEqual([model.outcome, model.total, model.remaining]);
+}
+
+async function perform(shard: ScriptShard, models: Model[], one: Step, lastDelta: Map<Model, number>): Promise<void> {
+  if (one.do === 'acknowledge') {
+    await acknowledgeSome(shard, models, one.part);
+    return;
+  }
+  const model = models[one.coupon];
+  if (model === undefined) throw new Error('no such model');
+  switch (one.do) {
+    case 'claim': {
+      const users = one.users.map((n) => `user-${n}`);
+      const expected = users.map((user) => model.claim(user));
+      expect((await shard.claim(model.id, ...users)).map(({ code, no }) => ({ code, no }))).toEqual(expected);
+      return;
+    }
+    case 'adjust': {
+      await changeStock(shard, model, one.delta, lastDelta);
+      return;
+    }
+    case 'pause':
+      model.paused = one.paused;
+      {
+        await changeStock(shard, model, 0, lastDelta);
+        return;
+      }
+    case 'window':
+      model.opensAt = one.window === 'before' ? Date.now() + HOUR_MS : undefined;
+      model.closesAt = one.window === 'after' ? Date.now() - HOUR_MS : undefined;
+      {
+        await changeStock(shard, model, 0, lastDelta);
+        return;
+      }
+    case 'repeat last change':
+      expect(await shard.change(model.id, model.change(lastDelta.get(model)))).toEqual([
+        model.outcome,
+        model.total,
+        model.remaining,
+      ]);
+  }
+}
+
+/** The ledger takes the first 1/part of the outbox, as it would after a commit. */
+async function acknowledgeSome(shard: ScriptShard, models: Model[], part: number): Promise<void> {
+  const entries = await shard.outbox();
+  const taken = entries.slice(0, Math.ceil(entries.length / part));
+  const ceilings: Record<string, number> = {};
+  for (const entry of taken) {
+    const model = models.find(({ id }) => id === entry.couponId);
+    if (entry.kind !== 'grant' || model === undefined) continue;
+    expect(model.ledger.has(entry.claimNo)).toBe(false);
+    model.ledger.set(entry.claimNo, entry.userId);
+    model.ceiling = Math.max(model.ceiling, entry.claimNo + model.window);
+    ceilings[model.id] = model.ceiling;
+  }
+  await shard.readOutbox();
+  expect(
+    await shard.acknowledge(
+      taken.map(({ id }) => id),
+      ceilings,
+    ),
+  ).toBe(taken.length);
+}
+
+async function checkInvariants(shard: ScriptShard, model: Model): Promise<void> {
+  const [, , total = 0, remaining = 0, highest = 0] = await shard.view(model.id);
+  expect({ total, remaining, highest }).toEqual({
+    total: model.total,
+    remaining: model.remaining,
+    highest: model.receipts.size,
+  });
+  // I1, I5
+  expect(highest).toBeLessThanOrEqual(total);
+  expect(remaining + highest).toBe(total);
+  // I2, I3, I4: the ledger and the outbox together hold each number 1 … highest once, each for the user with that receipt.
+  const grants = (await shard.outbox()).filter((entry) => entry.kind === 'grant' && entry.couponId === model.id);
+  const users = new Map(model.ledger);
+  for (const grant of grants) {
+    if (grant.kind !== 'grant') continue;
+    expect(users.has(grant.claimNo)).toBe(false);
+    users.set(grant.claimNo, grant.userId);
+  }
+  expect(new Map([...users].map(([no, user]) => [user, no]))).toEqual(model.receipts);
+  expect(users.size).toBe(highest);
+}
