@@ -26,7 +26,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['bin/*.js'],
+    files: ['bin/*.js', 'test/**/*.mjs'],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } },
   },

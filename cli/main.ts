@@ -59,7 +59,7 @@ Signals:
 
 Exit codes:
   ${EXIT.ok}   drained in order
-  ${EXIT.drainIncomplete}   a worker had to be killed at DRAIN_TIMEOUT_MS
+  ${EXIT.drainIncomplete}   a worker did not finish within DRAIN_TIMEOUT_MS, or died
   ${EXIT.hurried}   a second signal cut the drain short
   ${EXIT.serverFailed}  a private server could not be kept running
   ${EXIT.crashLoop}  a worker died again and again before it had started

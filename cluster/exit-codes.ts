@@ -4,7 +4,7 @@ export const EXIT = {
   ok: 0,
   /** A command failed; also a worker that met an unexpected error, which the primary starts again. */
   failed: 1,
-  /** The drain was not complete: a process had to be killed at its deadline. */
+  /** The drain was not complete: a process had to be killed at its deadline, died, or waited for its restart. */
   drainIncomplete: 3,
   /** A second SIGINT or SIGTERM cut the drain short. */
   hurried: 4,

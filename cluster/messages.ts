@@ -1,85 +1,116 @@
-// Every message between the primary and its workers: one discriminated union, with the schemas that check it on receipt.
-// Pure data; cluster/channel.ts moves it.
-import Type from 'typebox';
-import { Value } from 'typebox/value';
+// Every message between the primary and its workers: one discriminated union, and the check that each kind must pass on
+// receipt. Pure data; cluster/channel.ts moves it. Checked by hand: a schema library would double the time a worker takes to boot.
+import { ROLES } from './actor.js';
 import type { ProcessStatus } from './actor.js';
 
 /** Longest list of reasons, and longest reason or error text, that a process may send. */
 const REASONS_MAX = 64;
 const TEXT_LENGTH_MAX = 4_096;
 
-const Text = Type.String({ maxLength: TEXT_LENGTH_MAX });
-const Reasons = Type.Array(Text, { maxItems: REASONS_MAX });
-const RequestId = Type.Integer({ minimum: 1 });
-
-const ProcessStatusSchema = Type.Object({
-  name: Text,
-  role: Type.Union([Type.Literal('primary'), Type.Literal('http'), Type.Literal('ledger'), Type.Literal('admin')]),
-  pid: Type.Integer(),
-  state: Type.Union([
-    Type.Literal('starting'),
-    Type.Literal('unready'),
-    Type.Literal('ready'),
-    Type.Literal('draining'),
-    Type.Literal('backoff'),
-  ]),
-  unreadyReasons: Reasons,
-  startedAt: Type.Number(),
-  restarts: Type.Integer(),
-});
-
-/** What a process may ask of the other side, and the shape of the answer. */
-export const REQUESTS = {
-  /** Worker → primary: every process of the instance. */
-  processes: Type.Array(ProcessStatusSchema),
-} as const;
-
+/** What a process may ask of the other side, and what it is answered. */
 export interface Answers {
+  /** Worker → primary: every process of the instance. */
   processes: ProcessStatus[];
 }
 export type Method = keyof Answers;
 
-const MessageSchema = Type.Union([
+/** Messages that stand alone. */
+export type Notice =
   // Worker → primary.
   /** The worker listens from now on; what was sent before is lost. */
-  Type.Object({ kind: Type.Literal('hello') }),
+  | { readonly kind: 'hello' }
   /** `Actor.start()` is done: sockets listen, loops run. */
-  Type.Object({ kind: Type.Literal('started'), unreadyReasons: Reasons }),
+  | { readonly kind: 'started'; readonly unreadyReasons: string[] }
   /** `Actor.unreadyReasons()` has changed; empty: ready. */
-  Type.Object({ kind: Type.Literal('readiness'), unreadyReasons: Reasons }),
+  | { readonly kind: 'readiness'; readonly unreadyReasons: string[] }
   /** The configuration is wrong; the worker exits with `EXIT.configuration` next. */
-  Type.Object({ kind: Type.Literal('fatal'), message: Text }),
-  Type.Object({ kind: Type.Literal('pong') }),
+  | { readonly kind: 'fatal'; readonly message: string }
+  | { readonly kind: 'pong' }
   // Primary → worker.
   /** Finish and exit before `deadline`, epoch milliseconds; SIGKILL follows soon after it. */
-  Type.Object({ kind: Type.Literal('drain'), deadline: Type.Number() }),
-  Type.Object({ kind: Type.Literal('ping') }),
-  // Both ways.
-  Type.Object({ kind: Type.Literal('request'), id: RequestId, method: Type.Literal('processes') }),
-  Type.Object({ kind: Type.Literal('reply'), id: RequestId, result: Type.Unknown() }),
-  Type.Object({ kind: Type.Literal('failure'), id: RequestId, message: Text }),
-]);
+  | { readonly kind: 'drain'; readonly deadline: number }
+  | { readonly kind: 'ping' };
 
-export type Message = Type.Static<typeof MessageSchema>;
+export type Message =
+  | Notice
+  | { readonly kind: 'request'; readonly id: number; readonly method: Method }
+  /** `result` is checked by the method that `id` stands for. */
+  | { readonly kind: 'reply'; readonly id: number; readonly result: unknown }
+  | { readonly kind: 'failure'; readonly id: number; readonly message: string };
+
 export type MessageOf<K extends Message['kind']> = Extract<Message, { kind: K }>;
-/** The kinds that stand alone; the other three are requests and their answers. */
-export type Notice = Exclude<Message, { id: number }>;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const CHECKS: { readonly [K in Message['kind']]: (fields: Fields) => boolean } = {
+  hello: () => true,
+  started: ({ unreadyReasons }) => isReasons(unreadyReasons),
+  readiness: ({ unreadyReasons }) => isReasons(unreadyReasons),
+  fatal: ({ message }) => isText(message),
+  pong: () => true,
+  drain: ({ deadline }) => Number.isFinite(deadline),
+  ping: () => true,
+  request: ({ id, method }) => isRequestId(id) && typeof method === 'string' && Object.hasOwn(ANSWER_CHECKS, method),
+  reply: ({ id }) => isRequestId(id),
+  failure: ({ id, message }) => isRequestId(id) && isText(message),
+};
+
+const ANSWER_CHECKS: { readonly [M in Method]: (result: unknown) => boolean } = {
+  processes: (result) => Array.isArray(result) && result.every(isProcessStatus),
+};
+
+const STATES: readonly unknown[] = [
+  'starting',
+  'unready',
+  'ready',
+  'draining',
+  'backoff',
+] satisfies ProcessStatus['state'][];
+const STATUS_ROLES: readonly unknown[] = ['primary', ...ROLES] satisfies ProcessStatus['role'][];
 
 /** The message, or undefined if it is none. */
 export function parseMessage(raw: unknown): Message | undefined {
-  return Value.Check(MessageSchema, raw) ? raw : undefined;
+  if (!isFields(raw) || typeof raw['kind'] !== 'string' || !Object.hasOwn(CHECKS, raw['kind'])) return undefined;
+  return CHECKS[raw['kind'] as Message['kind']](raw) ? (raw as unknown as Message) : undefined;
 }
 
 /** The answer to `method`, or undefined if it has another shape. */
 export function parseAnswer<M extends Method>(method: M, raw: unknown): Answers[M] | undefined {
-  return Value.Check(REQUESTS[method], raw) ? raw : undefined;
+  return ANSWER_CHECKS[method](raw) ? (raw as Answers[M]) : undefined;
 }
 
-/** Cuts texts that would not pass the check of the other side. */
+/** Cuts a text that would not pass the check of the other side. */
 export function fitText(text: string): string {
   return text.slice(0, TEXT_LENGTH_MAX);
 }
 
 export function fitReasons(reasons: readonly string[]): string[] {
   return reasons.slice(0, REASONS_MAX).map(fitText);
+}
+
+function isProcessStatus(raw: unknown): boolean {
+  return (
+    isFields(raw) &&
+    isText(raw['name']) &&
+    STATUS_ROLES.includes(raw['role']) &&
+    STATES.includes(raw['state']) &&
+    isReasons(raw['unreadyReasons']) &&
+    [raw['pid'], raw['startedAt'], raw['restarts']].every(Number.isFinite)
+  );
+}
+
+function isFields(raw: unknown): raw is Fields {
+  return typeof raw === 'object' && raw !== null;
+}
+
+function isText(raw: unknown): boolean {
+  return typeof raw === 'string' && raw.length <= TEXT_LENGTH_MAX;
+}
+
+function isReasons(raw: unknown): boolean {
+  return Array.isArray(raw) && raw.length <= REASONS_MAX && raw.every(isText);
+}
+
+function isRequestId(raw: unknown): boolean {
+  return Number.isSafeInteger(raw) && (raw as number) >= 1;
 }

@@ -5,7 +5,7 @@
 //   A death counts twice. For the wait: deaths in a row, forgotten after `stableAfterMs` of life. For giving up: deaths in
 //   a row of processes that never started; at `deathsBeforeStartMax` the place gives up with `EXIT.crashLoop`, and an exit
 //   with `EXIT.configuration` makes it give up at once, for no restart could help.
-//   drain() and kill() close the place for good: nothing is restarted afterwards.
+//   close(), drain() and kill() close the place for good: nothing is restarted afterwards.
 //
 // A reload (replace()) of a role that allows two processes side by side adds a successor, and only when that is ready the
 // predecessor is drained; a successor that fails is forgotten and the predecessor stays. `ledger` may exist once only (its
@@ -50,6 +50,8 @@ export class Place {
   #deathsBeforeStart = 0;
   #restarts = 0;
   #closed = false;
+  /** A process died instead of draining, or there was none to drain. */
+  #incomplete = false;
 
   constructor(options: PlaceOptions) {
     this.name = options.name;
@@ -91,16 +93,23 @@ export class Place {
     return SIDE_BY_SIDE[this.role] ? this.#replaceSideBySide() : this.#replaceInTurn();
   }
 
-  /** Closes the place: every process finishes, or is killed at the limit. True if all ended by themselves. */
+  /** From now on nothing is restarted; the processes go on until drain() or kill(). */
+  close(): void {
+    if (this.#backoff !== undefined) this.#incomplete = true;
+    this.#closed = true;
+    this.#cancelBackoff();
+  }
+
+  /** Closes the place: every process finishes, or is killed at the limit. True if the last ones ended by themselves. */
   async drain(): Promise<boolean> {
-    this.#close();
-    const ended = await Promise.all([...this.#alive].map((process) => process.drain(this.#options.drainTimeoutMs)));
-    return ended.every(Boolean);
+    this.close();
+    await Promise.all([...this.#alive].map((process) => process.drain(this.#options.drainTimeoutMs)));
+    return !this.#incomplete;
   }
 
   /** Closes the place with SIGKILL. A drain() that is under way ends with it. */
   kill(): void {
-    this.#close();
+    this.close();
     for (const process of this.#alive) process.kill();
   }
 
@@ -161,6 +170,7 @@ export class Place {
     const { code, signal, uptimeMs } = exit;
     this.#options.log[expected ? 'info' : 'error']({ worker: this.name, code, signal, uptimeMs }, 'worker exited');
     if (isHolder) this.#holder = undefined;
+    if (this.#closed && code !== EXIT.ok) this.#incomplete = true;
     if (!expected) this.#afterDeath(exit);
     this.#options.onChange();
   }
@@ -198,10 +208,5 @@ export class Place {
   #cancelBackoff(): void {
     clearTimeout(this.#backoff);
     this.#backoff = undefined;
-  }
-
-  #close(): void {
-    this.#closed = true;
-    this.#cancelBackoff();
   }
 }

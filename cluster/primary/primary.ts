@@ -149,7 +149,10 @@ export class Primary {
         else if (this.#hurried) this.#resolveEnded({ code: EXIT.hurried });
         else if (complete) this.#resolveEnded(ending);
         else
-          this.#resolveEnded({ code: EXIT.drainIncomplete, message: 'not every worker drained in time; see the log' });
+          this.#resolveEnded({
+            code: EXIT.drainIncomplete,
+            message: 'not every worker could finish what it had; see the log',
+          });
       },
       (error: unknown) => {
         this.#options.log.error({ err: error }, 'drain failed');
@@ -161,6 +164,7 @@ export class Primary {
   /** True if every process ended by itself. */
   async #drainAll(): Promise<boolean> {
     let complete = true;
+    for (const place of this.#places) place.close();
     for (const role of DRAIN_ORDER) {
       const places = this.#places.filter((place) => place.role === role);
       const ended = await Promise.all(places.map((place) => place.drain()));

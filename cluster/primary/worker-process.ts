@@ -14,7 +14,6 @@ import type { Worker } from 'node:cluster';
 import type { Log } from '../../platform/log.js';
 import type { ProcessStatus, Role } from '../actor.js';
 import { Channel } from '../channel.js';
-import { EXIT } from '../exit-codes.js';
 import type { Answers } from '../messages.js';
 import { Heartbeat } from './heartbeat.js';
 import { KILL_GRACE_MS } from './limits.js';
@@ -154,9 +153,9 @@ export class WorkerProcess extends EventEmitter<{ change: [] }> {
     return this.#state === 'ready';
   }
 
-  /** Asks the process to finish and kills it after `limitMs`. True if it ended by itself. A repeat changes nothing. */
-  async drain(limitMs: number): Promise<boolean> {
-    if (this.#state === 'exited') return true;
+  /** Asks the process to finish, kills it after `limitMs` and resolves when it is gone. A repeat changes nothing. */
+  async drain(limitMs: number): Promise<void> {
+    if (this.#state === 'exited') return;
     if (this.#state !== 'draining') {
       this.#state = 'draining';
       this.#drainDeadline = Date.now() + Math.max(0, limitMs - KILL_GRACE_MS);
@@ -167,9 +166,8 @@ export class WorkerProcess extends EventEmitter<{ change: [] }> {
       this.#log.error({ limitMs }, 'worker did not drain in time, killing it');
       this.kill();
     }, limitMs);
-    const exit = await this.exited;
+    await this.exited;
     clearTimeout(deadline);
-    return exit.code === EXIT.ok;
   }
 
   /** SIGKILL, which also ends a stopped process. `exited` follows. */
