@@ -62,10 +62,10 @@ export function findRecorded(file: string): ProcessRecord | undefined {
 export async function stopRecorded(file: string, termTimeoutMs: number, log: Log): Promise<boolean> {
   const record = findRecorded(file);
   if (record !== undefined) {
-    log.warn({ pid: record.pid, folder: record.folder }, 'stopping a server left behind by an earlier run');
+    log.warn({ serverPid: record.pid, folder: record.folder }, 'stopping a server left behind by an earlier run');
     process.kill(record.pid, 'SIGTERM');
     if (!(await isGone(record, termTimeoutMs))) {
-      log.warn({ pid: record.pid }, 'it did not end in time, killing it');
+      log.warn({ serverPid: record.pid }, 'it did not end in time, killing it');
       process.kill(record.pid, 'SIGKILL');
       if (!(await isGone(record, KILL_TIMEOUT_MS))) throw new Error(`process ${record.pid} does not end`);
     }

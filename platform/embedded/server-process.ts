@@ -115,7 +115,7 @@ export async function startServerProcess(
     await server.stop();
     throw error;
   }
-  context.log.info({ server: program.title, pid: server.pid, port }, 'server is ready');
+  context.log.info({ server: program.title, serverPid: server.pid, port }, 'server is ready');
   return server;
 }
 

@@ -6,14 +6,23 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerProcess, ServerProgram, StartContext } from './server-process.js';
 import { startServerProcess } from './server-process.js';
 
-const BACKOFF_MS_MIN = 200;
-const BACKOFF_MS_MAX = 5_000;
-const QUICK_DEATH_MS = 30_000;
-const QUICK_DEATHS_MAX = 8;
+export interface WatchLimits {
+  /** The delay before a restart doubles with every quick death in a row, between these two. */
+  readonly backoffMsMin: number;
+  readonly backoffMsMax: number;
+  readonly quickDeathMs: number;
+  /** One more, and the server is given up. */
+  readonly quickDeathsMax: number;
+}
+
+// Gives up after about 20 seconds: longer than it takes to free a port or some memory.
+const WATCH_LIMITS: WatchLimits = { backoffMsMin: 200, backoffMsMax: 5_000, quickDeathMs: 30_000, quickDeathsMax: 8 };
 
 export interface WatchContext extends StartContext {
   /** Called once, when the server keeps dying and is not started again. */
   readonly onFailure: (reason: string) => void;
+  /** For tests. */
+  readonly limits?: WatchLimits;
 }
 
 export interface WatchedServer {
@@ -43,6 +52,7 @@ async function watch(
   stopping: AbortSignal,
 ): Promise<void> {
   const { title } = program;
+  const limits = context.limits ?? WATCH_LIMITS;
   let server: ServerProcess | undefined = first;
   let readyAt = Date.now();
   let quickDeaths = 0;
@@ -51,15 +61,15 @@ async function watch(
       const end = await exitOrAbort(server, stopping);
       if (end === 'aborted') break;
       const servedMs = Date.now() - readyAt;
-      if (servedMs >= QUICK_DEATH_MS) quickDeaths = 0;
+      if (servedMs >= limits.quickDeathMs) quickDeaths = 0;
       context.log.error({ server: title, end, servedMs }, 'server died');
     }
     quickDeaths++;
-    if (quickDeaths > QUICK_DEATHS_MAX) {
+    if (quickDeaths > limits.quickDeathsMax) {
       context.onFailure(`${title} died ${quickDeaths} times in a row. Its log: ${program.logFile}`);
       return;
     }
-    server = await startAgain(program, first.port, backoffMs(quickDeaths), { ...context, signal: stopping });
+    server = await startAgain(program, first.port, backoffMs(quickDeaths, limits), { ...context, signal: stopping });
     readyAt = Date.now();
   }
   await server?.stop();
@@ -99,7 +109,7 @@ async function exitOrAbort(server: ServerProcess, signal: AbortSignal): Promise<
   }
 }
 
-function backoffMs(quickDeaths: number): number {
+function backoffMs(quickDeaths: number, limits: WatchLimits): number {
   // Half of it at random, so that two servers that died together do not start together.
-  return Math.min(BACKOFF_MS_MIN * 2 ** (quickDeaths - 1), BACKOFF_MS_MAX) * (0.5 + Math.random() / 2);
+  return Math.min(limits.backoffMsMin * 2 ** (quickDeaths - 1), limits.backoffMsMax) * (0.5 + Math.random() / 2);
 }

@@ -1,0 +1,125 @@
+// One installation in the test's own process: a private Redis, a database of its own, migrated, and the parts of the
+// service that the test asks for. Nothing is forked.
+import type { Redis } from 'ioredis';
+import type { ActorContext } from '../../cluster/actor.js';
+import type { ClaimService } from '../../cluster/claims/claim-service.js';
+import { createClaimService } from '../../cluster/claims/redis-claim-service.js';
+import type { CouponsService } from '../../coupons/mysql-redis-coupons.js';
+import { createCoupons } from '../../coupons/mysql-redis-coupons.js';
+import type { Log } from '../../platform/log.js';
+import { createLog } from '../../platform/log.js';
+import type { Pool, RowDataPacket } from '../../platform/mysql.js';
+import { createMysqlPool } from '../../platform/mysql.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import type { Settings } from '../../platform/settings.js';
+import { readSettings } from '../../platform/settings.js';
+import { createActor as createLedger } from '../../workers/ledger/actor.js';
+import { migrate } from '../../workers/migrations/migrate.js';
+import { atEndOfFile } from './cleanup.js';
+import { createTestDatabase } from './database.js';
+import { makeScratchFolder } from './scratch.js';
+import type { TestServer } from './servers.js';
+import { startTestRedis } from './servers.js';
+import { waitFor } from './wait-for.js';
+
+const READY_TIMEOUT_MS = 20_000;
+
+export interface Installation {
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly redisServer: TestServer;
+  /** The test's own connections. */
+  readonly redis: Redis;
+  readonly mysql: Pool;
+  /** Resolves when its shards are open. `drain` ends it; done at the end of the file in any case. */
+  startLedger(name?: string): Promise<{ drain(limitMs?: number): Promise<void> }>;
+  startClaims(): Promise<ClaimService & { stop(): Promise<void> }>;
+  startCoupons(): Promise<CouponsService>;
+  /** Rows of the claim log: number and user. */
+  claimRows(couponId: string): Promise<{ claimNo: number; userId: string }[]>;
+  outboxEntries(): Promise<number>;
+}
+
+/** `env` as the service would get it; a MYSQL_URL replaces the database on the shared server. */
+export async function createInstallation(env: Readonly<Record<string, string>> = {}): Promise<Installation> {
+  const redisServer = await startTestRedis();
+  const mysqlUrl = env['MYSQL_URL'] ?? (await createTestDatabase()).url;
+  const settings = readSettings({
+    SHARD_COUNT: '4',
+    STAMPEDE_DIR: await makeScratchFolder('installation'),
+    ...env,
+    REDIS_URL: redisServer.url,
+    MYSQL_URL: mysqlUrl,
+  });
+  await migrate(mysqlUrl);
+  const log = createLog('test', process.env['TEST_LOG_LEVEL'] ?? 'silent');
+  const redis = connectRedis(redisServer.url, { kind: 'request', commandTimeoutMs: READ_LIMIT_MS }, log);
+  const mysql = createMysqlPool(mysqlUrl, 2);
+  atEndOfFile(async () => {
+    redis.disconnect();
+    await mysql.end();
+  });
+  await whenRedisReady(redis, READY_TIMEOUT_MS);
+
+  return {
+    settings,
+    log,
+    redisServer,
+    redis,
+    mysql,
+    startLedger: async (name = 'ledger-1') => {
+      const actor = createLedger(actorContext(name, settings, log));
+      let drained: Promise<void> | undefined;
+      const drain = (limitMs = READY_TIMEOUT_MS): Promise<void> => (drained ??= actor.drain(Date.now() + limitMs));
+      atEndOfFile(() => drain(0));
+      await actor.start();
+      await ready(actor, name);
+      return { drain };
+    },
+    startClaims: async () => {
+      const claims = createClaimService({ settings, log });
+      await startUntilEnd(claims);
+      await ready(claims, 'the claim service');
+      return claims;
+    },
+    startCoupons: async () => {
+      const coupons = createCoupons({ settings, log });
+      await startUntilEnd(coupons);
+      await ready(coupons, 'the coupons');
+      return coupons;
+    },
+    claimRows: async (couponId) => {
+      const [rows] = await mysql.query<RowDataPacket[]>(
+        'SELECT claim_no, user_id FROM coupon_claim_log WHERE coupon_id = ? ORDER BY claim_no',
+        [couponId],
+      );
+      return rows.map((row) => ({ claimNo: Number(row['claim_no']), userId: String(row['user_id']) }));
+    },
+    outboxEntries: async () => {
+      const keys = await redis.keys('*:outbox');
+      const lengths = await Promise.all(keys.map((key) => redis.xlen(key)));
+      return lengths.reduce((sum, length) => sum + length, 0);
+    },
+  };
+}
+
+const READ_LIMIT_MS = 10_000;
+
+function actorContext(name: string, settings: Settings, log: Log): ActorContext {
+  const fail = (error: unknown): void => {
+    throw error;
+  };
+  return { name, settings, log, cluster: { processes: () => Promise.resolve([]) }, fail };
+}
+
+async function startUntilEnd(part: { start(): Promise<void>; stop(): Promise<void> }): Promise<void> {
+  let stopped: Promise<void> | undefined;
+  const stop = part.stop.bind(part);
+  part.stop = () => (stopped ??= stop());
+  atEndOfFile(() => part.stop());
+  await part.start();
+}
+
+async function ready(part: { unreadyReasons(): string[] }, what: string): Promise<void> {
+  await waitFor(() => part.unreadyReasons().length === 0, { what: `${what} to be ready`, timeoutMs: READY_TIMEOUT_MS });
+}
