@@ -66,6 +66,6 @@ function explain(problems: readonly Problem[], remedy: string): ConfigurationErr
   const variables = problems.map((problem) => problem.variable).join(' and ');
   const what = problems.map((problem) => problem.what).join('; ');
   return new ConfigurationError(
-    `${what}. ${remedy}, or set ${variables} to servers of your own (compose.yaml has them).`,
+    `${what}. ${remedy}, or set ${variables} to servers of your own, or use Docker (compose.yaml).`,
   );
 }
