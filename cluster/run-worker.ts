@@ -8,7 +8,6 @@
 // group, and only the primary may decide on the order in which processes end.
 import cluster from 'node:cluster';
 import type { Worker } from 'node:cluster';
-import { once } from 'node:events';
 import { ConfigurationError } from '../platform/errors.js';
 import { createLog } from '../platform/log.js';
 import type { Log } from '../platform/log.js';
@@ -22,7 +21,7 @@ import { fitReasons, fitText } from './messages.js';
 import type { Message } from './messages.js';
 
 const READINESS_POLL_MS = 250;
-/** How long the last message may take to leave, and the primary to acknowledge the end, before the process exits anyway. */
+/** How long the last message may take to leave before the process exits anyway. */
 const FAREWELL_TIMEOUT_MS = 2_000;
 
 /** Starts the actor named by STAMPEDE_ROLE. Resolves when it runs; the process ends by `process.exit`. */
@@ -97,7 +96,6 @@ class WorkerRun {
   #followPrimary(drainTimeoutMs: number): void {
     this.#worker.on('disconnect', () => {
       this.#channel.close();
-      if (this.#draining) return;
       // Node would end the process right after this event; this tells it that we do so ourselves.
       this.#worker.exitedAfterDisconnect = true;
       this.#log.error('the primary is gone');
@@ -148,19 +146,7 @@ class WorkerRun {
       return EXIT.failed;
     }
     await this.#actor?.drain(deadline);
-    await this.#leave();
     return EXIT.ok;
-  }
-
-  /**
-   * Connections that the primary handed over while the listening socket closed are in the line still, and would hang for
-   * ever if the process ended now. The primary's acknowledgement comes after the last of them; each is handed back to it.
-   */
-  async #leave(): Promise<void> {
-    if (!this.#worker.isConnected()) return;
-    const left = once(this.#worker, 'disconnect', { signal: AbortSignal.timeout(FAREWELL_TIMEOUT_MS) });
-    this.#worker.disconnect();
-    await left.catch(() => this.#log.warn('the primary did not acknowledge the end of this worker'));
   }
 
   #send(message: Message, done: (error: Error | null) => void): void {
