@@ -1,6 +1,6 @@
 // A Piscina thread: one MySQL connection of its own, one batch at a time. Opened at the first batch, opened again after
 // any error, since a connection that failed once may be in any state.
-import { workerData } from 'node:worker_threads';
+import { workerData } from 'piscina';
 import type { Connection } from '../../platform/mysql.js';
 import { connectMysql } from '../../platform/mysql.js';
 import type { WriteResult, WriteTask } from './write.js';
@@ -30,8 +30,6 @@ class WriterThread {
   }
 }
 
-// Piscina hands its own data over as a pair, with ours in second place.
-const [, data] = workerData as [unknown, WriterThreadData];
-const thread = new WriterThread(data.mysqlUrl);
+const thread = new WriterThread((workerData as WriterThreadData).mysqlUrl);
 
 export default (task: WriteTask): Promise<WriteResult> => thread.write(task);
