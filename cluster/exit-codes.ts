@@ -4,6 +4,8 @@ export const EXIT = {
   ok: 0,
   /** A command failed; also a worker that met an unexpected error, which the primary starts again. */
   failed: 1,
+  /** `stampede audit` could not ask: the service does not answer. Not to be taken for a violated invariant, which is 1. */
+  unreachable: 2,
   /** The drain was not complete: a process had to be killed at its deadline, died, or waited for its restart. */
   drainIncomplete: 3,
   /** A second SIGINT or SIGTERM cut the drain short. */

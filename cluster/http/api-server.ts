@@ -125,9 +125,13 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     if (code === 'internal') {
       log.error({ err: error, requestId: request.id, method: request.method, url: request.url }, 'request failed');
     }
-    // Fastify would close the connection under a client that is still sending its too large body, and the reset would
-    // swallow the answer. Node reads the rest and throws it away, within the request time limit.
-    if (code === 'body_too_large' && !draining) reply.removeHeader('connection');
+    if (code === 'body_too_large') {
+      // An answer now would close the connection under a client that is still sending, and the reset would swallow it.
+      whenRead(request.raw, limits.lingerMs, () => {
+        sendProblem(reply, code, details);
+      });
+      return;
+    }
     sendProblem(reply, code, details);
   }
 
@@ -144,6 +148,18 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
       draining = true;
     },
   };
+}
+
+/** Throws the rest of a body away, and calls back at its end, or after `limitMs`. */
+function whenRead(request: IncomingMessage, limitMs: number, callback: () => void): void {
+  const timer = setTimeout(done, limitMs);
+  request.once('end', done).once('close', done).resume();
+
+  function done(): void {
+    clearTimeout(timer);
+    request.off('end', done).off('close', done);
+    callback();
+  }
 }
 
 /** JSON bodies must be valid UTF-8 and an object. No body is no error here: routes that need one say so. */

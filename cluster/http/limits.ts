@@ -20,7 +20,7 @@ export interface HttpLimits {
   readonly keepAliveTimeoutMs: number;
   /** A connection on which nothing moves for this long while an answer is due or not being read is cut. */
   readonly inactivityTimeoutMs: number;
-  /** How long bytes that follow a malformed request are read and thrown away, so that the answer is not lost in a reset. */
+  /** How long bytes of a refused request are read and thrown away, so that the answer is not lost in a reset. */
   readonly lingerMs: number;
   /** Open connections of one process; further ones are closed at once. Each costs about 10 KiB. */
   readonly connectionsMax: number;
@@ -35,7 +35,7 @@ export const HTTP_LIMITS: HttpLimits = {
   timeoutCheckMs: 1_000,
   keepAliveTimeoutMs: 5_000,
   inactivityTimeoutMs: 60_000,
-  lingerMs: 1_000,
+  lingerMs: 2_000,
   connectionsMax: 20_000,
 };
 

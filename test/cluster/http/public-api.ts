@@ -9,6 +9,7 @@ import type { HttpLimits } from '../../../cluster/http/limits.js';
 import { drain, listen } from '../../../cluster/http/listener.js';
 import type { ClaimOutcome, ClaimService, CouponView } from '../../../cluster/claims/claim-service.js';
 import type { ErrorCode } from '../../../platform/errors.js';
+import type { Log } from '../../../platform/log.js';
 import { readSettings } from '../../../platform/settings.js';
 import { atEndOfFile } from '../../harness/cleanup.js';
 
@@ -90,7 +91,7 @@ export async function listenOnFreePort(api: ApiServer): Promise<number> {
   return (api.app.server.address() as AddressInfo).port;
 }
 
-export function recordingLog(): { log: ReturnType<typeof pino>; logged: Record<string, unknown>[] } {
+export function recordingLog(): { log: Log; logged: Record<string, unknown>[] } {
   const logged: Record<string, unknown>[] = [];
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
