@@ -8,6 +8,7 @@
 //
 // A crash after any step leaves a row whose applied_version is behind. Whoever comes next finishes it: the next change of
 // the coupon, the ledger's outbox, a rebuild of the shard, or the job that looks for such rows.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { CouponRow } from './coupon-table.js';
 import { readCoupon, readStockLog, settleVersion } from './coupon-table.js';
@@ -22,8 +23,10 @@ import { StampedeError } from '../platform/errors.js';
 import type { Pool, PoolConnection } from '../platform/mysql.js';
 import { inTransaction } from '../platform/mysql.js';
 
-/** Finish, then ask again: more rounds than this mean that somebody else changes the coupon all the time. */
-const ROUNDS_MAX = 10;
+/** How long one caller waits for its turn while others change the same coupon. */
+const TURN_LIMIT_MS = 5_000;
+/** Callers that wait for a turn look again after a random part of this. */
+const TURN_PAUSE_MS_MAX = 50;
 
 export interface ChangeContext {
   readonly redis: Redis;
@@ -42,7 +45,8 @@ export async function changeCoupon(
   couponId: string,
   ask: (connection: PoolConnection, row: CouponRow) => Promise<boolean>,
 ): Promise<ChangeOutcome | undefined> {
-  for (let round = 1; round <= ROUNDS_MAX; round++) {
+  const deadline = Date.now() + TURN_LIMIT_MS;
+  for (;;) {
     const asked = await inTransaction(context.mysql, async (connection) => {
       const row = await readCoupon(connection, couponId, 'FOR UPDATE');
       if (row === undefined) throw new StampedeError('unknown_coupon');
@@ -52,8 +56,9 @@ export async function changeCoupon(
     if (asked === undefined) return undefined;
     if (asked !== 'unfinished') return await finishChange(context, couponId, asked);
     await finishChange(context, couponId);
+    if (Date.now() > deadline) throw new StampedeError('change_pending');
+    await sleep(Math.random() * TURN_PAUSE_MS_MAX);
   }
-  throw new StampedeError('change_pending');
 }
 
 /**
@@ -70,9 +75,11 @@ export async function finishChange(
   if (row === undefined) throw new StampedeError('unknown_coupon');
   if (row.appliedVersion < row.version && (version === undefined || row.version === version)) {
     const outcome = await applyVersion(context, row);
-    const settled = { couponId, version: row.version, outcome };
-    await inTransaction(mysql, (connection) => settleVersion(connection, settled));
-    return outcome;
+    if (outcome !== 'superseded') {
+      const settled = { couponId, version: row.version, outcome };
+      await inTransaction(mysql, (connection) => settleVersion(connection, settled));
+      return outcome;
+    }
   }
   if (version === undefined) return undefined;
   // Settled by the ledger, a rebuild or another caller: the log has the outcome; a change of state is always applied.
@@ -81,7 +88,8 @@ export async function finishChange(
   return logged?.status ?? 'applied';
 }
 
-async function applyVersion(context: ChangeContext, row: CouponRow): Promise<ChangeOutcome> {
+/** `superseded`: somebody else has applied and settled this version since the row was read, and a later one was made. */
+async function applyVersion(context: ChangeContext, row: CouponRow): Promise<ChangeOutcome | 'superseded'> {
   const { mysql, redis, scripts, shards } = context;
   const delta = (await readStockLog(mysql, row.couponId, { version: row.version }))?.delta ?? 0;
   await shards.refresh();
@@ -103,6 +111,7 @@ async function applyVersion(context: ChangeContext, row: CouponRow): Promise<Cha
     ],
   )) as [code: number, ...rest: number[]];
   if (reply[0] === CODE.FENCED) throw new StampedeError('fenced');
+  if (reply[0] === CODE.VERSION_GAP && Number(reply[1]) > row.version) return 'superseded';
   const outcome = outcomeOf(reply[0]);
   if (outcome === undefined)
     throw new StampedeError('change_pending', `Redis has version ${String(reply[1])} of this coupon.`);

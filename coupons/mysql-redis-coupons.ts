@@ -45,8 +45,15 @@ export interface CouponsService extends Coupons {
 }
 
 /** `REDIS_URL` and `MYSQL_URL` must be set by now: the start command fills them in for embedded servers. */
-export function createCoupons(context: { settings: Settings; log: Log }): CouponsService {
-  return new MysqlRedisCoupons(context.settings, context.log);
+export function createCoupons({ settings, log }: { settings: Settings; log: Log }): CouponsService {
+  if (settings.redisUrl === undefined || settings.mysqlUrl === undefined) throw new Error('database URLs are missing');
+  const redis = connectRedis(settings.redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
+  return couponsOver({ settings, log, redis, mysql: createMysqlPool(settings.mysqlUrl, MYSQL_CONNECTIONS) });
+}
+
+/** The same over connections that the caller made; `stop` closes them. */
+export function couponsOver(context: { settings: Settings; log: Log; redis: Redis; mysql: Pool }): CouponsService {
+  return new MysqlRedisCoupons(context);
 }
 
 class MysqlRedisCoupons implements CouponsService {
@@ -57,15 +64,13 @@ class MysqlRedisCoupons implements CouponsService {
   readonly #context: ChangeContext;
   #refreshTimer: NodeJS.Timeout | undefined;
 
-  constructor(settings: Settings, log: Log) {
-    if (settings.redisUrl === undefined || settings.mysqlUrl === undefined)
-      throw new Error('database URLs are missing');
+  constructor({ settings, log, redis, mysql }: { settings: Settings; log: Log; redis: Redis; mysql: Pool }) {
     this.#settings = settings;
     this.#log = log;
-    this.#redis = connectRedis(settings.redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
-    this.#mysql = createMysqlPool(settings.mysqlUrl, MYSQL_CONNECTIONS);
-    const shards = new Shards(this.#mysql, settings.shardCount);
-    this.#context = { redis: this.#redis, mysql: this.#mysql, scripts: loadScripts(), shards };
+    this.#redis = redis;
+    this.#mysql = mysql;
+    const shards = new Shards(mysql, settings.shardCount);
+    this.#context = { redis, mysql, scripts: loadScripts(), shards };
   }
 
   start(): Promise<void> {
