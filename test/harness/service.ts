@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { findFreePort } from '../../platform/embedded/free-port.js';
 import { packagePath } from '../../platform/package-root.js';
 import { atEndOfFile } from './cleanup.js';
-import { processesBelow } from './left-behind.js';
+import { endProcessesBelow, processesBelow } from './left-behind.js';
 import { makeScratchFolder } from './scratch.js';
 import { waitFor } from './wait-for.js';
 
@@ -16,6 +16,8 @@ const READY_LINE = 'stampede ready';
 const READY_TIMEOUT_MS = 90_000;
 /** Longer than DRAIN_TIMEOUT_MS of all roles together. */
 const STOP_TIMEOUT_MS = 90_000;
+/** For tests that start the service: several starts and stops on a machine that is busy with something else. */
+export const SERVICE_TEST_TIMEOUT_MS = 240_000;
 /** The newest part is kept. */
 const OUTPUT_CHARACTERS_MAX = 4_000_000;
 const OUTPUT_TAIL_CHARACTERS = 4_000;
@@ -74,8 +76,9 @@ export async function startService(env: Readonly<Record<string, string>> = {}): 
     return exited;
   };
   atEndOfFile(async () => {
-    // Without a pid it was never started; the group holds the workers, also after their primary was killed.
-    await stop().finally(() => killGroup(child.pid));
+    const exit = await stop().catch(() => stop('SIGKILL'));
+    // A primary that was killed cannot end its workers and servers; one that ended in order must have.
+    if (exit.signal === 'SIGKILL') await endProcessesBelow(dir);
   });
   const isReady = waitFor(() => hasEnded(child) || output().includes(READY_LINE), {
     what: READY_LINE,
@@ -112,15 +115,6 @@ function collect(child: ChildProcess): () => string {
 
 function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
-}
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch {
-    // Everything in it has ended.
-  }
 }
 
 async function workersOf(dir: string): Promise<ReadonlyMap<string, number>> {

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +34,7 @@ describe('a recorded process', () => {
     recordProcess(file, child.pid, folder);
     expect(await stopRecorded(file, TERM_TIMEOUT_MS, silentLog)).toBe(true);
     expect(identify(child.pid)).toBeUndefined();
-    expect(child.process.signalCode).toBe('SIGKILL');
+    expect(await child.endSignal).toBe('SIGKILL');
   });
 
   it.each([
@@ -76,14 +75,14 @@ describe('a Redis that works in the data folder without a record', () => {
   });
 });
 
-async function startIn(folder: string, code: string): Promise<{ pid: number; process: ChildProcess }> {
+async function startIn(folder: string, code: string): Promise<{ pid: number; endSignal: Promise<string | null> }> {
   const child = spawn(process.execPath, ['--eval', `${code}; console.log('runs')`], { cwd: folder });
-  const ended = once(child, 'exit');
+  const endSignal = once(child, 'exit').then(() => child.signalCode);
   atEndOfFile(async () => {
     child.kill('SIGKILL');
-    await ended;
+    await endSignal;
   });
   await once(child.stdout, 'data');
   if (child.pid === undefined) throw new Error('no process');
-  return { pid: child.pid, process: child };
+  return { pid: child.pid, endSignal };
 }
