@@ -1,0 +1,196 @@
+// Parts of the service and connections dying in the middle of a burst. The service goes on; nothing that a user was
+// promised is missing, nothing is doubled.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createLog } from '../../platform/log.js';
+import type { Pool } from '../../platform/mysql.js';
+import { createMysqlPool } from '../../platform/mysql.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { atEndOfFile } from '../harness/cleanup.js';
+import { Crowd, users } from '../harness/crowd.js';
+import { createTestDatabase } from '../harness/database.js';
+import { admin, auditByCommand, createCoupon } from '../harness/operator.js';
+import type { TestServer } from '../harness/servers.js';
+import { startTestMariadb, startTestRedis } from '../harness/servers.js';
+import type { TestService } from '../harness/service.js';
+import { SERVICE_TEST_TIMEOUT_MS, startService } from '../harness/service.js';
+import { waitFor } from '../harness/wait-for.js';
+
+const TOTAL = 3_000;
+const CONNECTIONS = 200;
+
+let service: TestService;
+let redisServer: TestServer;
+let mariadb: TestServer;
+let mysqlUrl: string;
+let redis: Redis;
+let mysql: Pool;
+let crowd: Crowd;
+let couponId: string;
+let coupons = 0;
+
+beforeAll(async () => {
+  mariadb = await startTestMariadb();
+  mysqlUrl = (await createTestDatabase(mariadb.url)).url;
+  redisServer = await startTestRedis();
+  service = await startService({
+    REDIS_URL: redisServer.url,
+    MYSQL_URL: mysqlUrl,
+    WEB_CONCURRENCY: '2',
+    LEDGER_WINDOW: String(TOTAL / 2),
+  });
+  redis = connectRedis(redisServer.url, { kind: 'request', commandTimeoutMs: 10_000 }, createLog('test', 'silent'));
+  await whenRedisReady(redis, 10_000);
+  mysql = createMysqlPool(mysqlUrl, 1);
+  atEndOfFile(() => mysql.end());
+}, SERVICE_TEST_TIMEOUT_MS);
+afterAll(() => redis.disconnect());
+
+beforeEach(async () => {
+  couponId = `fault-${++coupons}`;
+  await createCoupon(service, couponId, TOTAL);
+  crowd = new Crowd(service.url, couponId, CONNECTIONS);
+  atEndOfFile(() => crowd.close());
+});
+
+const everybody = users(TOTAL + 500);
+/** Resolves when a part of the crowd has been answered, so that what comes next happens in the middle of the burst. */
+const inTheMiddle = (winners: number) =>
+  waitFor(() => crowd.winners().length >= winners, { what: `${winners} winners` });
+const outboxEntries = async () => {
+  const keys = await redis.keys('*:outbox');
+  return (await Promise.all(keys.map((key) => redis.xlen(key)))).reduce((sum, length) => sum + length, 0);
+};
+const outboxEmpty = () => waitFor(async () => (await outboxEntries()) === 0, { what: 'the outbox to be empty' });
+
+/** Everybody asks until the answer is final, and every promise is kept. */
+async function expectExactlyOnce(): Promise<void> {
+  expect(crowd.winners()).toHaveLength(TOTAL);
+  crowd.expectConsistentReceipts();
+  await outboxEmpty();
+  await crowd.expectInLedger(mysql);
+  expect(await auditByCommand(service)).toMatchObject({ exitCode: 0 });
+}
+
+describe('in the middle of a burst', () => {
+  it(
+    'an http worker is killed',
+    async () => {
+      const burst = crowd.insist(everybody);
+      await inTheMiddle(500);
+      const before = await service.workers();
+      process.kill(before.get('http-1') ?? 0, 'SIGKILL');
+      await burst;
+      await expectExactlyOnce();
+      await waitFor(
+        async () => {
+          const pid = (await service.workers()).get('http-1');
+          return pid !== undefined && pid !== before.get('http-1');
+        },
+        { what: 'http-1 to be replaced' },
+      );
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+
+  it(
+    'the ledger worker is killed',
+    async () => {
+      const burst = crowd.insist(everybody);
+      await inTheMiddle(500);
+      process.kill((await service.workers()).get('ledger-1') ?? 0, 'SIGKILL');
+      await burst;
+      await expectExactlyOnce();
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+
+  it(
+    'Redis forgets the scripts and loses all connections, again and again',
+    async () => {
+      const burst = crowd.insist(everybody);
+      let over = false;
+      const faults = (async () => {
+        while (!over) {
+          await redis.script('FLUSH');
+          await redis.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+          await sleep(100);
+        }
+      })();
+      await burst.finally(() => {
+        over = true;
+      });
+      await faults;
+      await expectExactlyOnce();
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+
+  it(
+    'Redis is killed and comes back',
+    async () => {
+      const burst = crowd.insist(everybody);
+      await inTheMiddle(500);
+      await redisServer.kill();
+      await redisServer.restart();
+      await burst;
+      await whenRedisReady(redis, 10_000);
+      await expectExactlyOnce();
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+
+  it(
+    'MySQL is away for its whole length: claims go on up to the ceiling, and all drains when it returns',
+    async () => {
+      await outboxEmpty();
+      await mariadb.stop();
+      await crowd.stampede(everybody, 1);
+      expect(crowd.heard.get('201 claimed')).toBe(TOTAL / 2);
+      expect(crowd.heard.get('503 ledger_behind')).toBe(everybody.length - TOTAL / 2);
+      expect(await outboxEntries()).toBeGreaterThanOrEqual(TOTAL / 2);
+      // Repeats get their receipts all the same.
+      const [winner = ''] = crowd.winners();
+      expect(await crowd.ask(winner)).toBe('200 already_claimed');
+      await mariadb.restart();
+      await crowd.insist(everybody);
+      await expectExactlyOnce();
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+});
+
+it(
+  'Redis does not answer: users hear soon that the outcome is unknown, and get their receipts afterwards',
+  async () => {
+    process.kill(redisServer.pid, 'SIGSTOP');
+    const heard = await crowd.ask('ann').finally(() => process.kill(redisServer.pid, 'SIGCONT'));
+    expect(heard).toBe('503 outcome_unknown');
+    await crowd.insist(['ann', 'bob']);
+    expect(crowd.winners().sort()).toEqual(['ann', 'bob']);
+    crowd.expectConsistentReceipts();
+    await outboxEmpty();
+    await crowd.expectInLedger(mysql);
+  },
+  SERVICE_TEST_TIMEOUT_MS,
+);
+
+it('a coupon that MySQL knows and Redis does not is 503, never 404', async () => {
+  await mysql.query(
+    `INSERT INTO coupon SELECT 'half-made', shard, 2, 1, total, opens_at, closes_at, paused, ack, returnable, ceiling,
+       created_as, created_at FROM coupon WHERE coupon_id = ?`,
+    [couponId],
+  );
+  const status = async (id: string) => (await fetch(`${service.url}/v1/coupons/${id}`)).status;
+  expect(await status('half-made')).toBe(503);
+  expect(await status('never-made')).toBe(404);
+  await mysql.query("DELETE FROM coupon WHERE coupon_id = 'half-made'");
+});
+
+it('lists its processes, each ready', async () => {
+  const { processes } = (await admin(service, 'GET', '/v1/processes')) as {
+    processes: { name: string; state: string }[];
+  };
+  expect(processes.map(({ name }) => name).sort()).toEqual(['admin-1', 'http-1', 'http-2', 'ledger-1', 'primary']);
+});
