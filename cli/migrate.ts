@@ -1,5 +1,5 @@
 // The command `migrate`: brings the database behind MYSQL_URL to the newest schema. Touches nothing else.
-import { ConfigurationError } from '../platform/errors.js';
+import { ConfigurationError, messageOf } from '../platform/errors.js';
 import { readSettings } from '../platform/settings.js';
 import { migrate } from '../workers/migrations/migrate.js';
 import { createProgress } from './progress.js';
@@ -13,7 +13,10 @@ export async function migrateCommand(environment: Readonly<Record<string, string
   const progress = createProgress();
   try {
     progress.step('Connecting to MySQL');
-    const count = await migrate(mysqlUrl, (line) => progress.step(line));
+    const count = await migrate(mysqlUrl, (line) => progress.step(line)).catch((error: unknown) => {
+      if (error instanceof ConfigurationError) throw error;
+      throw new Error(`the database behind MYSQL_URL cannot be migrated: ${messageOf(error)}`, { cause: error });
+    });
     progress.done();
     process.stdout.write(count === 0 ? 'The tables are up to date.\n' : `${count} migrations applied.\n`);
   } finally {
