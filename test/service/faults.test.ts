@@ -48,6 +48,7 @@ beforeAll(async () => {
 afterAll(() => redis.disconnect());
 
 beforeEach(async () => {
+  await everyProcessReady();
   couponId = `fault-${++coupons}`;
   await createCoupon(service, couponId, TOTAL);
   crowd = new Crowd(service.url, couponId, CONNECTIONS);
@@ -58,6 +59,14 @@ const everybody = users(TOTAL + 500);
 /** Resolves when a part of the crowd has been answered, so that what comes next happens in the middle of the burst. */
 const inTheMiddle = (winners: number) =>
   waitFor(() => crowd.winners().length >= winners, { what: `${winners} winners` });
+const everyProcessReady = () =>
+  waitFor(
+    async () => {
+      const answer = (await admin(service, 'GET', '/v1/processes')) as { processes: { state: string }[] };
+      return answer.processes.every(({ state }) => state === 'ready');
+    },
+    { what: 'every process to be ready' },
+  );
 const outboxEntries = async () => {
   const keys = await redis.keys('*:outbox');
   return (await Promise.all(keys.map((key) => redis.xlen(key)))).reduce((sum, length) => sum + length, 0);

@@ -1,0 +1,114 @@
+// The mailbox alone: gathering, limits, expiry and closing, with a send that the test answers by hand.
+import { describe, expect, it, vi } from 'vitest';
+import type { ClaimOutcome } from '../../../cluster/claims/claim-service.js';
+import type { MailboxLimits, PendingClaim } from '../../../cluster/claims/mailbox.js';
+import { Mailbox } from '../../../cluster/claims/mailbox.js';
+
+const LIMITS: MailboxLimits = { depthMax: 100, batchMax: 10, callsMax: 2, timeLimitMs: 60_000 };
+const GRANTED: ClaimOutcome = { status: 'claimed', receipt: { claimNo: 1, claimedAt: 1, ack: 'redis' } };
+
+/** A mailbox whose batches wait until the test answers them. */
+function mailboxByHand(limits: Partial<MailboxLimits> = {}) {
+  const calls: { batch: readonly PendingClaim[]; answer: () => void; leave: () => void }[] = [];
+  const mailbox = new Mailbox({ ...LIMITS, ...limits }, (batch) => {
+    return new Promise((done) => {
+      const answer = (): void => {
+        for (const claim of batch) claim.answer(GRANTED);
+        done();
+      };
+      calls.push({ batch, answer, leave: done });
+    });
+  });
+  const put = (count: number) => Array.from({ length: count }, (_, i) => mailbox.put('sale', `user-${i}`));
+  return { mailbox, calls, put };
+}
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const sizes = (calls: readonly { batch: readonly unknown[] }[]) => calls.map(({ batch }) => batch.length);
+
+describe('a mailbox', () => {
+  it('sends what came in one turn of the loop as one batch, at once', async () => {
+    const { calls, put } = mailboxByHand();
+    const outcomes = put(7);
+    expect(calls).toHaveLength(0);
+    await turn();
+    expect(sizes(calls)).toEqual([7]);
+    calls[0]?.answer();
+    expect(await Promise.all(outcomes)).toEqual(Array(7).fill(GRANTED));
+  });
+
+  it('never has more calls in flight than allowed, nor batches larger than allowed; a reply takes what has gathered', async () => {
+    const { calls, put } = mailboxByHand();
+    const outcomes = put(35);
+    await turn();
+    expect(sizes(calls)).toEqual([10, 10]);
+    calls[0]?.answer();
+    await turn();
+    expect(sizes(calls)).toEqual([10, 10, 10]);
+    calls[2]?.answer();
+    calls[1]?.answer();
+    await turn();
+    expect(sizes(calls)).toEqual([10, 10, 10, 5]);
+    calls[3]?.answer();
+    expect(await Promise.all(outcomes)).toHaveLength(35);
+  });
+
+  it('keeps the order of arrival', async () => {
+    const { calls, put } = mailboxByHand({ callsMax: 1 });
+    const outcomes = put(25);
+    for (const _ of [1, 2, 3]) {
+      await turn();
+      calls.at(-1)?.answer();
+    }
+    await Promise.all(outcomes);
+    const order = calls.flatMap(({ batch }) => batch.map(({ userId }) => userId));
+    expect(order).toEqual(Array.from({ length: 25 }, (_, i) => `user-${i}`));
+  });
+
+  it('refuses as overloaded what is more than its depth', async () => {
+    const { mailbox, calls, put } = mailboxByHand({ depthMax: 3 });
+    const outcomes = put(3);
+    expect(await mailbox.put('sale', 'late')).toEqual({ status: 'refused', code: 'overloaded' });
+    await turn();
+    calls[0]?.answer();
+    expect(await Promise.all(outcomes)).toEqual(Array(3).fill(GRANTED));
+  });
+
+  it('answers by its time limit: unavailable what was not sent, outcome_unknown what was; late replies change nothing', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+    try {
+      const { calls, put } = mailboxByHand({ callsMax: 1, timeLimitMs: 1_000 });
+      const outcomes = put(12);
+      await turn();
+      vi.advanceTimersByTime(1_100);
+      const codes = (await Promise.all(outcomes)).map((outcome) => outcome.status === 'refused' && outcome.code);
+      expect(codes).toEqual([...Array<string>(10).fill('outcome_unknown'), 'unavailable', 'unavailable']);
+      calls[0]?.answer();
+      await turn();
+      // What was answered as not sent must not be sent.
+      expect(sizes(calls)).toEqual([10]);
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('closes: answers what waits, awaits what is in flight, takes nothing more', async () => {
+    const { mailbox, calls, put } = mailboxByHand({ callsMax: 1 });
+    const outcomes = put(12);
+    await turn();
+    let closed = false;
+    const closing = mailbox.close().then(() => {
+      closed = true;
+    });
+    expect(await mailbox.put('sale', 'late')).toEqual({ status: 'refused', code: 'unavailable' });
+    await turn();
+    expect(closed).toBe(false);
+    calls[0]?.answer();
+    await closing;
+    expect((await Promise.all(outcomes)).slice(9)).toEqual([
+      GRANTED,
+      { status: 'refused', code: 'unavailable' },
+      { status: 'refused', code: 'unavailable' },
+    ]);
+  });
+});
