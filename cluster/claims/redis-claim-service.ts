@@ -184,7 +184,8 @@ class RedisClaimService implements ClaimService {
         [couponId],
       );
       return rows.length > 0 ? 'unavailable' : 'unknown_coupon';
-    } catch {
+    } catch (error) {
+      this.#log.warn({ err: error, couponId }, 'MySQL could not tell whether a coupon exists');
       return 'unavailable';
     }
   }
