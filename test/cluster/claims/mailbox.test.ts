@@ -55,7 +55,7 @@ describe('a mailbox', () => {
   it('keeps the order of arrival', async () => {
     const { calls, put } = mailboxByHand({ callsMax: 1 });
     const outcomes = put(25);
-    for (const _ of [1, 2, 3]) {
+    for (let call = 1; call <= 3; call++) {
       await turn();
       calls.at(-1)?.answer();
     }

@@ -1,0 +1,119 @@
+// One batch into MySQL: all or nothing, once, only under the shard's epoch, and what is called written can be read.
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { OutboxEntry } from '../../coupons/outbox.js';
+import { ensureShards } from '../../coupons/shards.js';
+import { ConfigurationError } from '../../platform/errors.js';
+import type { Connection, Pool, RowDataPacket } from '../../platform/mysql.js';
+import { connectMysql, createMysqlPool } from '../../platform/mysql.js';
+import { writeBatch } from '../../workers/ledger/write.js';
+import { migrate } from '../../workers/migrations/migrate.js';
+import { atEndOfFile } from '../harness/cleanup.js';
+import { createTestDatabase } from '../harness/database.js';
+
+const AT = 1_700_000_000_123;
+let url: string;
+let pool: Pool;
+let connection: Connection;
+
+beforeAll(async () => {
+  url = (await createTestDatabase()).url;
+  await migrate(url);
+  pool = createMysqlPool(url, 2);
+  connection = await connectMysql(url);
+  atEndOfFile(async () => {
+    await connection.end();
+    await pool.end();
+  });
+  await ensureShards(pool, 2);
+  await pool.query('UPDATE shard SET epoch = 5');
+});
+beforeEach(() => pool.query('DELETE FROM coupon_claim_log'));
+
+const grant = (claimNo: number, userId: string, couponId = 'sale'): OutboxEntry => {
+  return { kind: 'grant', id: `${claimNo}-0`, couponId, claimNo, userId, at: AT, epoch: 5 };
+};
+const write = (entries: OutboxEntry[], epoch = 5) =>
+  writeBatch(connection, { shard: 1, epoch, entries, ledgerWindow: 10 });
+const rows = async () => {
+  const [found] = await pool.query<RowDataPacket[]>(
+    'SELECT coupon_id, claim_no, user_id, claimed_at, epoch FROM coupon_claim_log ORDER BY coupon_id, claim_no',
+  );
+  return found.map((row) => [String(row['coupon_id']), Number(row['claim_no']), String(row['user_id'])]);
+};
+
+describe('a batch', () => {
+  it('is written, whatever its order, with the time to the millisecond', async () => {
+    const result = await write([grant(2, 'bob'), grant(1, 'ann'), grant(1, 'ann', 'SALE')]);
+    expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0', '1-0'], conflicts: [], rows: 3 });
+    expect(result.status === 'written' && [...result.ceilings]).toEqual([
+      ['sale', 12],
+      ['SALE', 11],
+    ]);
+    expect(await rows()).toEqual([
+      ['SALE', 1, 'ann'],
+      ['sale', 1, 'ann'],
+      ['sale', 2, 'bob'],
+    ]);
+    const [times] = await pool.query<RowDataPacket[]>('SELECT DISTINCT claimed_at FROM coupon_claim_log');
+    expect(times.map((row) => (row['claimed_at'] as Date).getTime())).toEqual([AT]);
+  });
+
+  it('is written once when it comes twice, in whole or in part', async () => {
+    await write([grant(1, 'ann'), grant(2, 'bob')]);
+    const result = await write([grant(1, 'ann'), grant(2, 'bob'), grant(3, 'cid')]);
+    expect(result).toMatchObject({ status: 'written', ids: ['1-0', '2-0', '3-0'], conflicts: [] });
+    expect(await rows()).toHaveLength(3);
+  });
+
+  it('is written once when two ledgers write it at the same time', async () => {
+    const entries = Array.from({ length: 500 }, (_, i) => grant(i + 1, `user-${i}`));
+    const other = await connectMysql(url);
+    atEndOfFile(() => other.end());
+    const task = { shard: 1, epoch: 5, entries, ledgerWindow: 10 };
+    // Either may lose a deadlock, as it may against anybody: the ledger then tries again.
+    const both = await Promise.allSettled([writeBatch(connection, task), writeBatch(other, task)]);
+    expect(both.some(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(await write(entries)).toMatchObject({ conflicts: [], rows: 500 });
+    expect(await rows()).toHaveLength(500);
+  });
+
+  it('is refused whole under an epoch that is not the current one', async () => {
+    expect(await write([grant(1, 'ann')], 4)).toEqual({ status: 'stale_epoch' });
+    expect(await write([grant(1, 'ann')], 6)).toEqual({ status: 'stale_epoch' });
+    expect(await rows()).toEqual([]);
+  });
+
+  it('is held back while somebody takes a newer epoch, and then refused', async () => {
+    const rebuilder = await connectMysql(url);
+    atEndOfFile(() => rebuilder.end());
+    await rebuilder.query('START TRANSACTION');
+    await rebuilder.query('UPDATE shard SET epoch = 6 WHERE shard = 1');
+    const writing = write([grant(1, 'ann')]);
+    await rebuilder.query('COMMIT');
+    expect(await writing).toEqual({ status: 'stale_epoch' });
+    expect(await rows()).toEqual([]);
+    await pool.query('UPDATE shard SET epoch = 5');
+  });
+
+  it('reports as a conflict, and never as written, a number or a user that another claim has', async () => {
+    await write([grant(1, 'ann'), grant(2, 'bob')]);
+    const result = await write([grant(1, 'eve'), grant(3, 'bob'), grant(4, 'dan')]);
+    expect(result).toMatchObject({ status: 'written', ids: ['4-0'], rows: 1 });
+    expect(result.status === 'written' && result.conflicts.map(({ userId }) => userId)).toEqual(['eve', 'bob']);
+    expect(await rows()).toEqual([
+      ['sale', 1, 'ann'],
+      ['sale', 2, 'bob'],
+      ['sale', 4, 'dan'],
+    ]);
+  });
+
+  it('is not cut to size: a value that does not fit is an error, and nothing is written', async () => {
+    await expect(write([grant(1, 'ann'), grant(2, 'x'.repeat(65))])).rejects.toThrow('too long');
+    expect(await rows()).toEqual([]);
+  });
+});
+
+it('the number of shards is fixed by the first start', async () => {
+  await expect(ensureShards(pool, 3)).rejects.toThrow(ConfigurationError);
+  await expect(ensureShards(pool, 3)).rejects.toThrow('SHARD_COUNT is 3, but this database was made with 2');
+});
