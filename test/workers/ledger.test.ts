@@ -21,6 +21,12 @@ describe('the ledger', () => {
   let coupons: CouponsService;
   const outboxEmpty = () =>
     waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
+  const everyConnectionBack = () =>
+    waitFor(
+      () =>
+        installation.redis.status === 'ready' && [claims, coupons].every((part) => part.unreadyReasons().length === 0),
+      { what: 'every connection to be back' },
+    );
   const claimAll = (couponId: string, who: string[]) => Promise.all(who.map((user) => claims.claim(couponId, user)));
 
   beforeAll(async () => {
@@ -146,7 +152,7 @@ describe('the ledger', () => {
     const refused = await claims.claim('survivor', 'late');
     expect(refused).toMatchObject({ status: 'refused' });
     await installation.redisServer.restart();
-    await waitFor(() => claims.unreadyReasons().length === 0, { what: 'the claim service to be ready' });
+    await everyConnectionBack();
     const again = await waitFor(
       async () => {
         const outcomes = await claimAll('survivor', users(30));
@@ -163,6 +169,23 @@ describe('the ledger', () => {
     expect((await coupons.audit()).ok).toBe(true);
     const [rows] = await installation.mysql.query<RowDataPacket[]>('SELECT MIN(epoch) AS lowest FROM shard');
     expect(Number(rows[0]?.['lowest'])).toBeGreaterThan(1);
+  });
+
+  it('rebuilds from the outbox what had not reached MySQL when Redis was restarted', async () => {
+    await coupons.create(coupon('on-its-way', 5));
+    await outboxEmpty();
+    await ledger.drain();
+    const before = await claimAll('on-its-way', users(3));
+    expect(await installation.claimRows('on-its-way')).toHaveLength(0);
+    await installation.redisServer.restart();
+    ledger = await installation.startLedger();
+    await everyConnectionBack();
+    const after = await claimAll('on-its-way', users(8));
+    const receipts = (outcomes: readonly unknown[]) => outcomes.map((o) => (o as { receipt?: unknown }).receipt);
+    expect(receipts(after.slice(0, 3))).toEqual(receipts(before));
+    expect(after.filter((outcome) => outcome.status === 'claimed')).toHaveLength(2);
+    await outboxEmpty();
+    expect(await installation.claimRows('on-its-way')).toHaveLength(5);
   });
 
   it.each(['fence', 'coupon', 'coupon_stock', 'claimed_user'])(
