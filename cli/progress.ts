@@ -14,7 +14,9 @@ export interface Progress {
 }
 
 export function createProgress(): Progress {
-  return process.stderr.isTTY ? spinningProgress() : plainProgress();
+  const { isTTY, columns } = process.stderr;
+  // Some pseudo-terminals say that they are 0 columns wide, and a spinner there clears infinitely many lines.
+  return isTTY && columns > 0 ? spinningProgress() : plainProgress();
 }
 
 function spinningProgress(): Progress {
