@@ -1,0 +1,86 @@
+// The words that the parts of the diagnostics agent share: what a creation site is, what the recorder tells of it, and
+// what the detector says. Data only, fit for structured clone (main thread ↔ diagnostics thread) and for JSON.
+// Nothing under diagnostics/ imports another room of this project.
+
+/** `promise`: pending and reachable. `abandoned`: collected by GC while still pending. */
+export type ResourceKind = 'promise' | 'abandoned' | 'timer' | 'immediate' | 'handle' | 'request' | 'listener';
+
+export interface Frame {
+  readonly functionName: string;
+  /** As the user wrote it: source-mapped, `file://` stripped. */
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** All live resources that one place in the code has created. */
+export interface SiteSample {
+  /** Stable for one kind, type and stack within a process. */
+  readonly siteId: string;
+  readonly kind: ResourceKind;
+  /** The name of Node's async resource type or of the object: `PROMISE`, `Timeout`, `TCPSOCKETWRAP`, … */
+  readonly type: string;
+  /** Innermost first, the user's code only; empty where none was recorded. */
+  readonly stack: readonly Frame[];
+  /** Estimate of all that are alive: what was sampled times the sampling rate in force when it was created. */
+  readonly live: number;
+  /** How many of them were really recorded. */
+  readonly sampled: number;
+  /** Estimate of all ever created here, and of all that have ended. */
+  readonly created: number;
+  readonly ended: number;
+  /** Ages in ms. */
+  readonly ageMinMs: number;
+  readonly ageP50Ms: number;
+  readonly ageMaxMs: number;
+  /** Timers: delay in ms. Handles: remote address, fd and the like. No secrets, no payloads. */
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+export interface RecorderSnapshot {
+  /** Epoch ms. */
+  readonly at: number;
+  readonly mode: 'off' | 'always-on' | 'trace';
+  /** One in `promiseRate` promises is recorded now; stacks per second spent and allowed. */
+  readonly promiseRate: number;
+  readonly stacksPerSecond: number;
+  readonly stacksPerSecondMax: number;
+  readonly sites: readonly SiteSample[];
+  /** Live estimate by type over all sites, also those without a stack. */
+  readonly liveByType: Readonly<Record<string, number>>;
+  /** What the recorder itself holds: entries, sites and an estimate of its memory, each with its bound. */
+  readonly own: {
+    readonly entries: number;
+    readonly entriesMax: number;
+    readonly sites: number;
+    readonly sitesMax: number;
+    readonly bytes: number;
+  };
+}
+
+export interface LeakSite {
+  readonly siteId: string;
+  readonly verdict: 'suspect' | 'leaking';
+  readonly kind: ResourceKind;
+  readonly type: string;
+  readonly stack: readonly Frame[];
+  readonly live: number;
+  readonly growthPerMinute: number;
+  readonly oldestSeconds: number;
+  /** ISO 8601: since when it has been growing. */
+  readonly since: string;
+  /** What usually causes it, and the idiomatic fix, in plain words. */
+  readonly cause: string;
+  readonly fix: string;
+  /** Anchor in docs/leaks.md. */
+  readonly link: string;
+}
+
+export interface LeakReport {
+  readonly verdict: 'clean' | 'suspect' | 'leaking';
+  /** Worst first. */
+  readonly sites: readonly LeakSite[];
+  /** Epoch ms of the first and the latest sample the verdict rests on. */
+  readonly from: number;
+  readonly to: number;
+}
