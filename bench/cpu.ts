@@ -1,0 +1,36 @@
+// CPU time of processes and of the whole machine, as the kernel counts it. Linux only (/proc).
+import { readFileSync } from 'node:fs';
+
+/** USER_HZ, the unit of the times in /proc, is 100 on every architecture that Node runs on (proc(5), `getconf CLK_TCK`). */
+const MICROS_PER_TICK = 1_000_000 / 100;
+
+/** What a single difference of two readings may be wrong by, in µs. */
+export const RESOLUTION_MICROS = MICROS_PER_TICK;
+
+/** Fields 14 and 15 of /proc/<pid>/stat, counted from field 3, the first after the name. */
+const UTIME = 11;
+const STIME = 12;
+
+/** µs of CPU that the process has used so far, in user and kernel mode, all its threads. Throws when it has ended. */
+export function cpuMicrosOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name in field 2 may hold spaces and parentheses: count from the last one.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[UTIME]) + Number(fields[STIME])) * MICROS_PER_TICK;
+}
+
+export interface MachineTime {
+  /** µs of all cores together since the boot. */
+  readonly total: number;
+  /** Of these, µs in which a core did anything, or was taken away by the host of this virtual machine. */
+  readonly busy: number;
+}
+
+export function machineTime(): MachineTime {
+  const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n', 1);
+  // cpu  user nice system idle iowait irq softirq steal; what follows is part of user and nice.
+  const ticks = line.trim().split(/\s+/).slice(1, 9).map(Number);
+  const total = ticks.reduce((sum, value) => sum + value, 0);
+  const idle = (ticks[3] ?? 0) + (ticks[4] ?? 0);
+  return { total: total * MICROS_PER_TICK, busy: (total - idle) * MICROS_PER_TICK };
+}

@@ -1,0 +1,232 @@
+// The real service for the benchmark: `stampede start` on free ports with embedded servers in a scratch folder. Knows its
+// processes and how to create a coupon; stops it and removes the folder in the end.
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { outboxKey } from '../coupons/keys.js';
+import { findFreePort } from '../platform/embedded/free-port.js';
+import { findRecorded, stopRecorded } from '../platform/embedded/process-record.js';
+import type { Log } from '../platform/log.js';
+import type { RowDataPacket } from '../platform/mysql.js';
+import { connectMysql } from '../platform/mysql.js';
+import { packagePath } from '../platform/package-root.js';
+import { connectRedis, whenRedisReady } from '../platform/redis.js';
+
+const READY_LINE = 'stampede ready';
+const READY_TIMEOUT_MS = 120_000;
+/** Longer than the drain of all roles together takes at the most. */
+const STOP_TIMEOUT_MS = 90_000;
+/** For a second wish, and for servers left behind. */
+const HURRY_TIMEOUT_MS = 15_000;
+const ADMIN_TIMEOUT_MS = 30_000;
+const REDIS_TIMEOUT_MS = 5_000;
+const OUTBOX_TIMEOUT_MS = 120_000;
+const POLL_MS = 25;
+const OUTPUT_CHARACTERS_MAX = 4_000;
+const SHARD_COUNT = 16;
+
+export type ProcessKind = 'http' | 'redis' | 'ledger' | 'mariadb' | 'admin' | 'primary';
+
+export interface ServiceOptions {
+  readonly workers: number;
+  /** Of the primary, inherited by its workers. */
+  readonly execArgv: readonly string[];
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+export interface Service {
+  readonly url: string;
+  readonly pids: Readonly<Record<ProcessKind, readonly number[]>>;
+  readonly versions: { readonly redis: string; readonly mariadb: string };
+  createCoupon(couponId: string, total: number): Promise<void>;
+  /** Resolves when the ledger has written everything there was to write. */
+  whenWritten(): Promise<void>;
+  /** How many scripts Redis has run by their hash so far. */
+  scriptCalls(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** Resolves when the service is ready. Whatever was started is stopped again when that fails. */
+export async function startService({ workers, execArgv, log, signal }: ServiceOptions): Promise<Service> {
+  const dir = await mkdtemp(join(tmpdir(), 'stampede-bench-'));
+  const [port, adminPort] = [await findFreePort(), await findFreePort()];
+  const adminToken = randomBytes(16).toString('hex');
+  const child = spawn(process.execPath, [...execArgv, packagePath('bin', 'stampede.js'), 'start'], {
+    cwd: dir,
+    env: {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      PORT: String(port),
+      ADMIN_PORT: String(adminPort),
+      ADMIN_TOKEN: adminToken,
+      STAMPEDE_DIR: dir,
+      WEB_CONCURRENCY: String(workers),
+      SHARD_COUNT: String(SHARD_COUNT),
+      LOG_LEVEL: 'warn',
+      // A claim on a machine that is busy elsewhere is slow, and is to be measured, not refused.
+      CLAIM_TIMEOUT_MS: '30000',
+    },
+    // A group of its own: a Ctrl-C in the terminal reaches the benchmark alone.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let redis: Redis | undefined;
+  const stop = async (): Promise<void> => {
+    redis?.disconnect();
+    await stopService(child, dir, log);
+    await rm(dir, { recursive: true, force: true });
+  };
+  try {
+    await whenReady(child, signal);
+    const { pids, redisUrl, mysqlUrl } = processesOf(child, dir);
+    const client = connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
+    redis = client;
+    await whenRedisReady(client, REDIS_TIMEOUT_MS);
+    return {
+      url: `http://127.0.0.1:${port}`,
+      pids,
+      versions: { redis: await redisVersion(client), mariadb: await mariadbVersion(mysqlUrl) },
+      createCoupon: (couponId, total) => createCoupon(adminPort, adminToken, couponId, total),
+      whenWritten: () => whenOutboxesEmpty(client, signal),
+      scriptCalls: async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function whenReady(child: ChildProcess, signal: AbortSignal): Promise<void> {
+  let output = '';
+  const append = (text: string): void => {
+    output = (output + text).slice(-OUTPUT_CHARACTERS_MAX);
+  };
+  child.stdout?.setEncoding('utf8').on('data', append);
+  child.stderr?.setEncoding('utf8').on('data', append);
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  while (!output.includes(READY_LINE)) {
+    if (hasEnded(child)) throw new Error(`the service ended during its start:\n${output}`);
+    if (Date.now() > deadline) throw new Error(`the service was not ready after ${READY_TIMEOUT_MS} ms:\n${output}`);
+    await delay(POLL_MS, undefined, { signal });
+  }
+}
+
+interface Found {
+  readonly pids: Service['pids'];
+  readonly redisUrl: string;
+  readonly mysqlUrl: string;
+}
+
+/** The workers are the primary's children, and their environment tells their roles and the URLs of the servers. */
+function processesOf(primary: ChildProcess, dir: string): Found {
+  const workers = childrenOf(primary.pid ?? 0).flatMap((pid) => {
+    const environment = new Map(
+      readFileSync(`/proc/${pid}/environ`, 'utf8')
+        .split('\0')
+        .map((variable) => [variable.slice(0, variable.indexOf('=')), variable.slice(variable.indexOf('=') + 1)]),
+    );
+    const role = environment.get('STAMPEDE_ROLE');
+    const [redisUrl, mysqlUrl] = [environment.get('REDIS_URL'), environment.get('MYSQL_URL')];
+    return role === undefined ? [] : [{ pid, role, redisUrl, mysqlUrl }];
+  });
+  const ofRole = (role: string): number[] => workers.filter((worker) => worker.role === role).map(({ pid }) => pid);
+  const recorded = (name: string): number[] => [findRecorded(recordFile(dir, name))?.pid ?? []].flat();
+  const pids = {
+    http: ofRole('http'),
+    redis: recorded('redis'),
+    ledger: ofRole('ledger'),
+    mariadb: recorded('mariadb'),
+    admin: ofRole('admin'),
+    primary: [primary.pid ?? 0],
+  };
+  const { redisUrl, mysqlUrl } = workers[0] ?? {};
+  if (redisUrl === undefined || mysqlUrl === undefined || Object.values(pids).some((list) => list.length === 0)) {
+    throw new Error(`not every process of the service was found: ${JSON.stringify(pids)}`);
+  }
+  return { pids, redisUrl, mysqlUrl };
+}
+
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+      } catch {
+        // Ended meanwhile.
+        return false;
+      }
+    });
+}
+
+async function createCoupon(adminPort: number, token: string, couponId: string, total: number): Promise<void> {
+  const response = await fetch(`http://127.0.0.1:${adminPort}/v1/coupons`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ couponId, total }),
+    signal: AbortSignal.timeout(ADMIN_TIMEOUT_MS),
+  });
+  const answer = await response.text();
+  if (!response.ok) throw new Error(`the coupon ${couponId} could not be created: ${response.status} ${answer}`);
+}
+
+async function whenOutboxesEmpty(redis: Redis, signal: AbortSignal): Promise<void> {
+  const deadline = Date.now() + OUTBOX_TIMEOUT_MS;
+  for (let shard = 0; shard < SHARD_COUNT; shard++) {
+    while ((await redis.xlen(outboxKey(shard))) > 0) {
+      if (Date.now() > deadline) throw new Error(`the ledger was not done within ${OUTBOX_TIMEOUT_MS} ms`);
+      await delay(POLL_MS, undefined, { signal });
+    }
+  }
+}
+
+async function redisVersion(redis: Redis): Promise<string> {
+  return /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? 'unknown';
+}
+
+async function mariadbVersion(url: string): Promise<string> {
+  const connection = await connectMysql(url);
+  try {
+    const [rows] = await connection.query<RowDataPacket[]>('SELECT VERSION() AS version');
+    return String(rows[0]?.['version']);
+  } finally {
+    await connection.end();
+  }
+}
+
+/** In order; what does not end in time is hurried, then killed, its servers last. */
+async function stopService(child: ChildProcess, dir: string, log: Log): Promise<void> {
+  child.kill('SIGTERM');
+  if (await endsWithin(child, STOP_TIMEOUT_MS)) return;
+  child.kill('SIGTERM');
+  if (await endsWithin(child, HURRY_TIMEOUT_MS)) return;
+  child.kill('SIGKILL');
+  for (const name of ['redis', 'mariadb']) await stopRecorded(recordFile(dir, name), HURRY_TIMEOUT_MS, log);
+}
+
+function recordFile(dir: string, server: string): string {
+  return join(dir, 'run', `${server}.json`);
+}
+
+async function endsWithin(child: ChildProcess, limitMs: number): Promise<boolean> {
+  if (hasEnded(child)) return true;
+  return await once(child, 'exit', { signal: AbortSignal.timeout(limitMs) }).then(
+    () => true,
+    () => false,
+  );
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
