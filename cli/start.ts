@@ -38,6 +38,8 @@ interface Start {
 /** Runs the service until it ends, and returns how. Throws `ConfigurationError` and errors of the embedded servers. */
 export async function start(environment: Readonly<Record<string, string | undefined>>): Promise<Ending> {
   const settings = readSettings(environment);
+  // A reader that has gone (`npm start | head`, a closed terminal) is no reason to end a service.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const signals = listenForSignals();
   const progress = createProgress();
   const log = createLog('primary', settings.logLevel);

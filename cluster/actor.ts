@@ -40,6 +40,7 @@ export interface ClusterLink {
 export interface ProcessStatus {
   readonly name: string;
   readonly role: Role | 'primary';
+  /** 0 in `backoff`: there is no process. */
   readonly pid: number;
   readonly state: 'starting' | 'unready' | 'ready' | 'draining' | 'backoff';
   readonly unreadyReasons: string[];

@@ -11,6 +11,12 @@ const CLOSE_IDLE_BEFORE_DEADLINE_MS = 1_500;
 /** What is still open this long before the deadline is cut off, so that the rest of the drain has time. */
 const DESTROY_BEFORE_DEADLINE_MS = 500;
 
+/**
+ * Connections that the kernel keeps while every worker is busy. At Node's 511 the others of a stampede wait a second for
+ * their next SYN. Linux caps it at net.core.somaxconn, 4,096 by default.
+ */
+const BACKLOG = 4_096;
+
 /** The variables that an error of listening names. */
 export interface ListenAddress {
   readonly host: string;
@@ -35,7 +41,7 @@ export async function listen(app: ApiInstance, address: ListenAddress): Promise<
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host: address.host, port: address.port }, () => {
+      server.listen({ host: address.host, port: address.port, backlog: BACKLOG }, () => {
         server.off('error', reject);
         resolve();
       });
