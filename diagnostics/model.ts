@@ -35,6 +35,8 @@ export interface SiteSample {
   readonly ageMaxMs: number;
   /** Timers: delay in ms. Handles: remote address, fd and the like. No secrets, no payloads. */
   readonly details: Readonly<Record<string, string | number>>;
+  /** Absent where the single ages are not known. */
+  readonly ages?: SiteAges;
 }
 
 export interface RecorderSnapshot {
@@ -83,4 +85,35 @@ export interface LeakReport {
   /** Epoch ms of the first and the latest sample the verdict rests on. */
   readonly from: number;
   readonly to: number;
+}
+
+/** Steps of `SiteAges`, ms: a quarter of a second doubled up to about 68 minutes. */
+export const AGE_STEPS_MS: readonly number[] = Array.from({ length: 15 }, (_, step) => 250 * 2 ** step);
+
+/** How many live ones are at least AGE_STEPS_MS[i] old, estimates. What the detector's verdict on growth rests on. */
+export type SiteAges = readonly number[];
+
+/** Which kinds of async resource a window of full traces records. `all` makes a promise-heavy program many times slower. */
+export type TraceMode = 'all' | 'promises' | 'without-promises';
+
+/** One async resource of a trace window. Times are epoch ms. */
+export interface TraceEntry {
+  readonly asyncId: number;
+  /** Who caused it: follow it through `entries` for the chain of triggers; 0 and 1 are the program's start. */
+  readonly triggerAsyncId: number;
+  readonly executionAsyncId: number;
+  readonly type: string;
+  readonly createdAt: number;
+  /** Absent while it is live. For promises: when it settled. */
+  readonly endedAt?: number;
+  readonly stack: readonly Frame[];
+}
+
+export interface TraceResult {
+  readonly mode: TraceMode;
+  readonly from: number;
+  readonly to: number;
+  readonly entries: readonly TraceEntry[];
+  /** Not recorded, because the window already held its maximum. */
+  readonly dropped: number;
 }
