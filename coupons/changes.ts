@@ -20,7 +20,7 @@ import { CODE } from '../lua/codes.js';
 import type { Scripts } from '../lua/scripts.js';
 import { runScript } from '../lua/scripts.js';
 import { StampedeError } from '../platform/errors.js';
-import type { Pool, PoolConnection } from '../platform/mysql.js';
+import type { Connection, Pool } from '../platform/mysql.js';
 import { inTransaction } from '../platform/mysql.js';
 
 /** How long one caller waits for its turn while others change the same coupon. */
@@ -43,7 +43,7 @@ export interface ChangeContext {
 export async function changeCoupon(
   context: ChangeContext,
   couponId: string,
-  ask: (connection: PoolConnection, row: CouponRow) => Promise<boolean>,
+  ask: (connection: Connection, row: CouponRow) => Promise<boolean>,
 ): Promise<ChangeOutcome | undefined> {
   const deadline = Date.now() + TURN_LIMIT_MS;
   for (;;) {

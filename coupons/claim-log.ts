@@ -1,10 +1,8 @@
 // Rows of coupon_claim_log: how a batch of grants gets in exactly once, and how it is read back. MySQL only; the caller
 // holds the transaction.
-import type { Connection, Pool, PoolConnection, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
+import type { Queryable, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
 import { ER_DUP_ENTRY, mysqlErrno } from '../platform/mysql.js';
 import type { ClaimFilter, ClaimRow } from './coupons.js';
-
-type Queryable = Pick<Connection | Pool | PoolConnection, 'query'>;
 
 export interface Grant {
   readonly couponId: string;

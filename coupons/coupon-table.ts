@@ -1,9 +1,7 @@
 // Rows of coupon and coupon_stock_log: reading definitions, asking for a change, settling its outcome. MySQL only.
-import type { Connection, Pool, PoolConnection, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
+import type { Queryable, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
 import type { Ack, CouponDefinition } from './definition.js';
 import type { ChangeOutcome } from './outbox.js';
-
-type Queryable = Pick<Connection | Pool | PoolConnection, 'query'>;
 
 export interface CouponRow extends CouponDefinition {
   readonly shard: number;

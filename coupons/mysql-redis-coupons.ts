@@ -25,7 +25,7 @@ import { loadScripts, runScript } from '../lua/scripts.js';
 import { fsyncsBeforeReply } from '../platform/durability.js';
 import { StampedeError } from '../platform/errors.js';
 import type { Log } from '../platform/log.js';
-import type { Pool, RowDataPacket } from '../platform/mysql.js';
+import type { Pool, Queryable, RowDataPacket } from '../platform/mysql.js';
 import { createMysqlPool, ER_DUP_ENTRY, inTransaction, mysqlErrno } from '../platform/mysql.js';
 import { connectRedis } from '../platform/redis.js';
 import type { Settings } from '../platform/settings.js';
@@ -154,7 +154,7 @@ class MysqlRedisCoupons implements CouponsService {
 
   async adjust(couponId: string, change: StockChange): Promise<{ adjustment: StockAdjustment; coupon: CouponDetails }> {
     const find = () => readStockLog(this.#mysql, couponId, { idempotencyKey: change.idempotencyKey });
-    const ask = async (connection: Pick<Pool, 'query'>, row: CouponRow): Promise<boolean> => {
+    const ask = async (connection: Queryable, row: CouponRow): Promise<boolean> => {
       if (await readStockLog(connection, couponId, { idempotencyKey: change.idempotencyKey })) return false;
       if (row.total + change.delta > TOTAL_MAX) throw new StampedeError('stock_too_large');
       await writeNextVersion(connection, row, row);

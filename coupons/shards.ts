@@ -1,6 +1,6 @@
 // What a process knows of the shards: their number, which one a coupon is in, and the epoch of each, as MySQL (the
 // authority) has it. An epoch that is out of date is harmless: the script refuses it, and the answer is to read again.
-import type { Pool, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
+import type { Pool, Queryable, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
 import { ConfigurationError } from '../platform/errors.js';
 import { shardOf } from './keys.js';
 
@@ -60,7 +60,7 @@ export class Shards {
 }
 
 /** All shard rows, ascending. */
-export async function readShards(mysql: Pick<Pool, 'query'>): Promise<ShardRow[]> {
+export async function readShards(mysql: Queryable): Promise<ShardRow[]> {
   const [rows] = await mysql.query<RowDataPacket[]>('SELECT shard, epoch, state FROM shard ORDER BY shard');
   return rows.map((row) => ({
     shard: Number(row['shard']),

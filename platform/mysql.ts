@@ -1,12 +1,16 @@
-// Connections to MySQL or MariaDB, with the session pinned so that both behave the same everywhere: strict mode,
-// READ COMMITTED, UTC. Nothing else in the project creates a mysql2 connection.
+// Connections to MySQL or MariaDB: every one with its session pinned, so that both behave the same everywhere (strict mode,
+// READ COMMITTED, UTC), and every statement with a time limit. Nothing else in the project creates a mysql2 connection.
 import mysql from 'mysql2/promise';
-import type { Connection, Pool, PoolConnection, PoolOptions } from 'mysql2/promise';
+import type { FieldPacket, QueryResult, QueryValues, RowDataPacket } from 'mysql2/promise';
 
-export type { Connection, Pool, PoolConnection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
+export type { ResultSetHeader, RowDataPacket } from 'mysql2/promise';
 
 const CONNECT_TIMEOUT_MS = 5_000;
-/** Longest that a request may wait for a free connection of the pool. */
+/** A statement that takes longer is given up and its connection closed. The longest ones load a page of 1,000 rows. */
+const QUERY_TIMEOUT_MS = 30_000;
+/** Migrations may rebuild a large table. */
+export const MIGRATION_TIMEOUT_MS = 3_600_000;
+/** Callers that may wait for a free connection of one pool; the next one is refused. */
 const QUEUE_LIMIT = 1_000;
 const DEADLOCK_ATTEMPTS_MAX = 10;
 
@@ -17,27 +21,103 @@ const PIN_SESSION =
 // MariaDB before 11.1 knows the isolation only under its older name.
 const PIN_SESSION_MARIADB = PIN_SESSION.replace('transaction_isolation', 'tx_isolation');
 
-/** A pool of at most `connections`; every connection is pinned before its first use. */
-export function createMysqlPool(url: string, connections: number): Pool {
-  return mysql.createPool({
-    ...optionsOf(url),
-    connectionLimit: connections,
-    queueLimit: QUEUE_LIMIT,
-    maxIdle: connections,
-  });
+/** What statements are given to: a connection, or a pool that lends one for each statement. */
+export interface Queryable {
+  query<T extends QueryResult>(sql: string, values?: readonly unknown[]): Promise<[T, FieldPacket[]]>;
 }
 
-/** One connection, pinned. The caller ends it. */
+/** One connection with its session pinned. A statement over its time limit rejects and closes it. */
+export class Connection implements Queryable {
+  readonly #raw: mysql.Connection;
+  readonly #queryTimeoutMs: number;
+  #destroyed = false;
+
+  constructor(raw: mysql.Connection, queryTimeoutMs: number) {
+    this.#raw = raw;
+    this.#queryTimeoutMs = queryTimeoutMs;
+  }
+
+  async query<T extends QueryResult>(sql: string, values: readonly unknown[] = []): Promise<[T, FieldPacket[]]> {
+    try {
+      return await this.#raw.query<T>({ sql, values: values as QueryValues, timeout: this.#queryTimeoutMs });
+    } catch (error) {
+      // Not an answer of the server: whatever comes on this connection from now on belongs to nobody.
+      if (mysqlErrno(error) === undefined) this.destroy();
+      throw error;
+    }
+  }
+
+  /** Says goodbye. */
+  async end(): Promise<void> {
+    await this.#raw.end();
+  }
+
+  /** Cuts the line; the server rolls back what was not committed. */
+  destroy(): void {
+    this.#destroyed = true;
+    this.#raw.destroy();
+  }
+
+  get destroyed(): boolean {
+    return this.#destroyed;
+  }
+}
+
+/** Connections that are made when they are needed and used again. */
+export class Pool implements Queryable {
+  readonly #raw: mysql.Pool;
+  readonly #queryTimeoutMs: number;
+  /** The connections under mysql2's wrappers, which are new at every checkout. */
+  readonly #pinned = new WeakSet();
+
+  constructor(raw: mysql.Pool, queryTimeoutMs: number) {
+    this.#raw = raw;
+    this.#queryTimeoutMs = queryTimeoutMs;
+  }
+
+  /** One statement on any connection, committed by itself. */
+  query<T extends QueryResult>(sql: string, values: readonly unknown[] = []): Promise<[T, FieldPacket[]]> {
+    return this.withConnection((connection) => connection.query<T>(sql, values));
+  }
+
+  /** Lends a connection to `use`, which leaves it outside any transaction or destroyed. */
+  async withConnection<T>(use: (connection: Connection) => Promise<T>): Promise<T> {
+    const raw = await this.#raw.getConnection();
+    const connection = new Connection(raw, this.#queryTimeoutMs);
+    try {
+      if (!this.#pinned.has(raw.connection)) {
+        await pinSession(connection);
+        this.#pinned.add(raw.connection);
+      }
+      return await use(connection);
+    } finally {
+      if (!connection.destroyed) raw.release();
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#raw.end();
+  }
+}
+
+/** A pool of at most `connections`. */
+export function createMysqlPool(url: string, connections: number, queryTimeoutMs = QUERY_TIMEOUT_MS): Pool {
+  const limits = { connectionLimit: connections, maxIdle: connections, queueLimit: QUEUE_LIMIT };
+  return new Pool(mysql.createPool({ ...optionsOf(url), ...limits }), queryTimeoutMs);
+}
+
+/** One connection. The caller ends it. */
 export async function connectMysql(
   url: string,
-  extra: Pick<PoolOptions, 'multipleStatements'> = {},
+  { multipleStatements = false, queryTimeoutMs = QUERY_TIMEOUT_MS } = {},
 ): Promise<Connection> {
-  const connection = await mysql.createConnection({ ...optionsOf(url), ...extra });
+  const raw = await mysql.createConnection({ ...optionsOf(url), multipleStatements });
+  const connection = new Connection(raw, queryTimeoutMs);
   await pinSession(connection);
   return connection;
 }
 
-function optionsOf(url: string): PoolOptions {
+function optionsOf(url: string): mysql.ConnectionOptions {
   return {
     uri: url,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -48,30 +128,8 @@ function optionsOf(url: string): PoolOptions {
   };
 }
 
-const pinned = new WeakSet();
-
-/**
- * A pinned connection of the pool, given back (or thrown away after an error that leaves its state unknown) when `use` ends.
- */
-export async function withConnection<T>(pool: Pool, use: (connection: PoolConnection) => Promise<T>): Promise<T> {
-  const connection = await pool.getConnection();
-  try {
-    // The wrapper is new at every checkout; the connection under it is what lives on.
-    if (!pinned.has(connection.connection)) {
-      await pinSession(connection);
-      pinned.add(connection.connection);
-    }
-    const result = await use(connection);
-    connection.release();
-    return result;
-  } catch (error) {
-    connection.destroy();
-    throw error;
-  }
-}
-
-async function pinSession(connection: Connection | PoolConnection): Promise<void> {
-  const [rows] = await connection.query<mysql.RowDataPacket[]>('SELECT VERSION() AS version');
+async function pinSession(connection: Connection): Promise<void> {
+  const [rows] = await connection.query<RowDataPacket[]>('SELECT VERSION() AS version');
   const mariadb = String(rows[0]?.['version']).includes('MariaDB');
   await connection.query(mariadb ? PIN_SESSION_MARIADB : PIN_SESSION);
 }
@@ -80,10 +138,10 @@ async function pinSession(connection: Connection | PoolConnection): Promise<void
  * Runs `work` in a transaction and commits, again on a deadlock or lock time-out (1213, 1205). `work` may run several
  * times. An error during COMMIT leaves the outcome unknown: callers must be able to repeat.
  */
-export async function inTransaction<T>(pool: Pool, work: (connection: PoolConnection) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(pool: Pool, work: (connection: Connection) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await withConnection(pool, (connection) => transaction(connection, () => work(connection)));
+      return await pool.withConnection((connection) => transaction(connection, () => work(connection)));
     } catch (error) {
       if (!isLockConflict(error) || attempt === DEADLOCK_ATTEMPTS_MAX) throw error;
     }
@@ -91,15 +149,15 @@ export async function inTransaction<T>(pool: Pool, work: (connection: PoolConnec
 }
 
 /** BEGIN, `work`, COMMIT on one connection; ROLLBACK when `work` throws. */
-export async function transaction<T>(connection: Connection | PoolConnection, work: () => Promise<T>): Promise<T> {
-  await connection.query('START TRANSACTION');
+export async function transaction<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
   try {
+    await connection.query('START TRANSACTION');
     const result = await work();
     await connection.query('COMMIT');
     return result;
   } catch (error) {
     // The connection may be the thing that broke; the first error is the one to tell.
-    await connection.query('ROLLBACK').catch(() => undefined);
+    if (!connection.destroyed) await connection.query('ROLLBACK').catch(() => connection.destroy());
     throw error;
   }
 }

@@ -43,7 +43,6 @@ export function createClaimService(context: {
 }
 
 class RedisClaimService implements ClaimService {
-  readonly #settings: Settings;
   readonly #log: Log;
   readonly #scripts: Scripts = loadScripts();
   readonly #mailboxes: Mailbox[];
@@ -58,11 +57,10 @@ class RedisClaimService implements ClaimService {
   constructor(settings: Settings, log: Log) {
     if (settings.redisUrl === undefined || settings.mysqlUrl === undefined)
       throw new Error('database URLs are missing');
-    this.#settings = settings;
     this.#log = log;
     this.#redis = connectRedis(settings.redisUrl, { kind: 'request', commandTimeoutMs: settings.claimTimeoutMs }, log);
     this.#durability = new RedisDurability(this.#redis);
-    this.#mysql = createMysqlPool(settings.mysqlUrl, MYSQL_CONNECTIONS);
+    this.#mysql = createMysqlPool(settings.mysqlUrl, MYSQL_CONNECTIONS, settings.claimTimeoutMs);
     this.#shards = new Shards(this.#mysql, settings.shardCount);
     const limits = {
       depthMax: settings.mailboxDepthMax,
@@ -179,10 +177,7 @@ class RedisClaimService implements ClaimService {
   /** Redis does not know the coupon. If MySQL does, it is being made or loaded: 503, never 404. */
   async #whyUnknown(couponId: string): Promise<ErrorCode> {
     try {
-      const [rows] = await this.#mysql.query<RowDataPacket[]>(
-        { sql: 'SELECT 1 FROM coupon WHERE coupon_id = ?', timeout: this.#settings.claimTimeoutMs },
-        [couponId],
-      );
+      const [rows] = await this.#mysql.query<RowDataPacket[]>('SELECT 1 FROM coupon WHERE coupon_id = ?', [couponId]);
       return rows.length > 0 ? 'unavailable' : 'unknown_coupon';
     } catch (error) {
       this.#log.warn({ err: error, couponId }, 'MySQL could not tell whether a coupon exists');

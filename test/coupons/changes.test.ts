@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CouponsService } from '../../coupons/mysql-redis-coupons.js';
 import { couponsOver } from '../../coupons/mysql-redis-coupons.js';
-import type { Pool, PoolConnection } from '../../platform/mysql.js';
+import type { Connection, Pool } from '../../platform/mysql.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';
@@ -172,8 +172,9 @@ class Fuse {
     const guarded = this.#guard(pool, ['query']);
     return new Proxy(guarded, {
       get: (target, name) =>
-        name === 'getConnection'
-          ? async (): Promise<PoolConnection> => this.#guard(await pool.getConnection(), ['query'])
+        name === 'withConnection'
+          ? <T>(use: (connection: Connection) => Promise<T>) =>
+              pool.withConnection((connection) => use(this.#guard(connection, ['query'])))
           : (Reflect.get(target, name) as unknown),
     });
   }

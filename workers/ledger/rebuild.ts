@@ -21,7 +21,7 @@ import { CODE } from '../../lua/codes.js';
 import type { ScriptName, Scripts } from '../../lua/scripts.js';
 import { runScript } from '../../lua/scripts.js';
 import type { Log } from '../../platform/log.js';
-import type { Pool, ResultSetHeader, RowDataPacket } from '../../platform/mysql.js';
+import type { Pool, Queryable, ResultSetHeader, RowDataPacket } from '../../platform/mysql.js';
 import { inTransaction } from '../../platform/mysql.js';
 import { acknowledge } from './acknowledge.js';
 import { parseEntry } from '../../coupons/outbox.js';
@@ -250,7 +250,7 @@ class Rebuild {
   }
 }
 
-async function claimsHeld(mysql: Pick<Pool, 'query'>, couponId: string): Promise<{ claims: number; highest: number }> {
+async function claimsHeld(mysql: Queryable, couponId: string): Promise<{ claims: number; highest: number }> {
   const [rows] = await mysql.query<RowDataPacket[]>(
     'SELECT COUNT(*) AS claims, COALESCE(MAX(claim_no), 0) AS highest FROM coupon_claim_log WHERE coupon_id = ?',
     [couponId],

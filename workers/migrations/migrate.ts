@@ -2,8 +2,8 @@
 // applied and reads differently now is refused. Touches MySQL only.
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import type { Connection, ResultSetHeader, RowDataPacket } from '../../platform/mysql.js';
-import { connectMysql } from '../../platform/mysql.js';
+import type { Connection, Queryable, ResultSetHeader, RowDataPacket } from '../../platform/mysql.js';
+import { connectMysql, MIGRATION_TIMEOUT_MS } from '../../platform/mysql.js';
 import { ConfigurationError } from '../../platform/errors.js';
 import { packagePath } from '../../platform/package-root.js';
 
@@ -26,7 +26,7 @@ interface Migration {
  */
 export async function migrate(mysqlUrl: string, report: (line: string) => void = () => undefined): Promise<number> {
   const migrations = await readMigrations();
-  const connection = await connectMysql(mysqlUrl, { multipleStatements: true });
+  const connection = await connectMysql(mysqlUrl, { multipleStatements: true, queryTimeoutMs: MIGRATION_TIMEOUT_MS });
   try {
     // The lock belongs to the connection that runs the statements, so it cannot outlive or underlive them.
     const [locked] = await connection.query<RowDataPacket[]>('SELECT GET_LOCK(?, ?) AS got', [LOCK_NAME, LOCK_WAIT_S]);
@@ -38,7 +38,7 @@ export async function migrate(mysqlUrl: string, report: (line: string) => void =
 }
 
 /** The number of the newest migration that is applied, 0 for an empty database. */
-export async function schemaVersion(connection: Pick<Connection, 'query'>): Promise<number> {
+export async function schemaVersion(connection: Queryable): Promise<number> {
   const [tables] = await connection.query<RowDataPacket[]>("SHOW TABLES LIKE 'schema_migration'");
   if (tables.length === 0) return 0;
   const [rows] = await connection.query<RowDataPacket[]>(
