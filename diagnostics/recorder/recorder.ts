@@ -1,0 +1,137 @@
+// The recorder: knows what async resources are live in this thread, where they were created and how old they are.
+// Puts the watchers together and sweeps their table; `stop` takes everything away again. Touches the functions of Node
+// that the watchers wrap, and nothing else; it does no I/O but reading source maps when a snapshot is asked for.
+//
+// Always on. What is recorded of very many is a sample (`promiseRate`), and what is shown is scaled to all. A resource
+// appears once it has outlived a sweep: `created` and `ended` of a site count only those.
+import type { RecorderSnapshot, TraceMode, TraceResult } from '../model.js';
+import { watchHandles } from './handles.js';
+import { watchListeners } from './listeners.js';
+import { watchPromises } from './promises.js';
+import { Sampler } from './sampler.js';
+import { SiteTable } from './site-table.js';
+import { SourceMaps } from './source-map.js';
+import { watchTimers } from './timers.js';
+import { Trace } from './trace.js';
+
+/** Stacks per second for promises: at 10 µs each about half a percent of a core. */
+const PROMISE_STACKS_PER_SECOND_MAX = 500;
+/** The same, for each of timers, handles and listeners. */
+const OTHER_STACKS_PER_SECOND_MAX = 200;
+const ENTRIES_MAX = 20_000;
+const SITES_MAX = 2_000;
+const SWEEP_MS = 500;
+/** A trace window that nobody ends ends by itself; long before it the window is full in a busy program. */
+const TRACE_MS_MAX = 120_000;
+const TRACE_ENTRIES_MAX = 100_000;
+
+export interface RecorderOptions {
+  /** Stacks of promises per second that may be taken. */
+  readonly promiseStacksPerSecondMax?: number;
+  /** Live resources that are held in records, all together. */
+  readonly entriesMax?: number;
+  readonly sitesMax?: number;
+  readonly sweepMs?: number;
+  /** 0 to 1, for the sampling. */
+  readonly random?: () => number;
+}
+
+export interface Recorder {
+  /** What is live now. Takes a few ms at most: it reads the stacks of the newest ones. */
+  snapshot(): RecorderSnapshot;
+  /** Begins a window of full traces. Throws RangeError while another one runs. */
+  startTrace(options: { readonly mode: TraceMode; readonly maxEntries?: number }): void;
+  /** Ends it. Throws RangeError when there is none. */
+  stopTrace(): TraceResult;
+  /** Takes away every hook and wrapper. Snapshots are empty afterwards. */
+  stop(): void;
+}
+
+/** Types that the recorder follows itself, as getActiveResourcesInfo names them. */
+const FOLLOWED_TYPES = new Set(['Timeout', 'Immediate', 'TCPSocketWrap', 'ProcessWrap', 'MessagePort']);
+
+/** Starts recording in this thread. One recorder per thread: a second one would record the first one's work. */
+export function startRecorder(options: RecorderOptions = {}): Recorder {
+  const random = options.random ?? Math.random;
+  const promiseStacksMax = options.promiseStacksPerSecondMax ?? PROMISE_STACKS_PER_SECOND_MAX;
+  const entriesMax = options.entriesMax ?? ENTRIES_MAX;
+  const sitesMax = options.sitesMax ?? SITES_MAX;
+  const sourceMaps = new SourceMaps();
+  const table = new SiteTable({ entriesMax, sitesMax, sourceMaps });
+  const sampler = (perSecondMax: number): Sampler => new Sampler({ perSecondMax, random });
+  const samplers = {
+    promises: sampler(promiseStacksMax),
+    timers: sampler(OTHER_STACKS_PER_SECOND_MAX),
+    handles: sampler(OTHER_STACKS_PER_SECOND_MAX),
+    listeners: sampler(OTHER_STACKS_PER_SECOND_MAX),
+  };
+
+  // Taken before the timers are wrapped: the recorder does not record itself.
+  const { setTimeout, setInterval } = globalThis;
+  let sweptAt = performance.now();
+  const sweep = (): void => {
+    const now = performance.now();
+    table.sweep();
+    for (const each of Object.values(samplers)) each.adjust(Math.max(1, now - sweptAt));
+    sweptAt = now;
+  };
+  const sweeping = setInterval(sweep, options.sweepMs ?? SWEEP_MS).unref();
+
+  const promises = watchPromises({ table, sampler: samplers.promises });
+  const undo = [
+    () => promises.stop(),
+    watchTimers({ table, sampler: samplers.timers, promises }),
+    watchHandles({ table, sampler: samplers.handles }),
+    watchListeners({ table, sampler: samplers.listeners }),
+  ];
+  let trace: { readonly window: Trace; readonly limit: NodeJS.Timeout; result: TraceResult | undefined } | undefined;
+  let isRunning = true;
+
+  const stopTrace = (): TraceResult => {
+    if (trace === undefined) throw new RangeError('no trace window is running');
+    const { window, limit, result } = trace;
+    clearTimeout(limit);
+    trace = undefined;
+    return result ?? window.stop(sourceMaps);
+  };
+
+  return {
+    snapshot() {
+      if (isRunning) table.sweep();
+      const sites = isRunning ? table.samples() : [];
+      const liveByType: Record<string, number> = {};
+      for (const { kind, type, live } of sites) {
+        const name = kind === 'abandoned' ? `${type} (abandoned)` : type;
+        liveByType[name] = (liveByType[name] ?? 0) + live;
+      }
+      for (const type of process.getActiveResourcesInfo()) {
+        if (!FOLLOWED_TYPES.has(type)) liveByType[type] = (liveByType[type] ?? 0) + 1;
+      }
+      return {
+        at: Date.now(),
+        mode: isRunning ? (trace === undefined ? 'always-on' : 'trace') : 'off',
+        promiseRate: samplers.promises.rate,
+        stacksPerSecond: Object.values(samplers).reduce((sum, { perSecond }) => sum + perSecond, 0),
+        stacksPerSecondMax: promiseStacksMax + 3 * OTHER_STACKS_PER_SECOND_MAX,
+        sites,
+        liveByType,
+        own: { entries: table.entries, entriesMax, sites: table.sites, sitesMax, bytes: table.bytes },
+      };
+    },
+    startTrace({ mode, maxEntries = TRACE_ENTRIES_MAX }) {
+      if (trace !== undefined) throw new RangeError('a trace window is running already');
+      const limit = setTimeout(() => {
+        if (trace !== undefined) trace.result = trace.window.stop(sourceMaps);
+      }, TRACE_MS_MAX).unref();
+      trace = { window: new Trace({ mode, maxEntries }), limit, result: undefined };
+    },
+    stopTrace,
+    stop() {
+      if (!isRunning) return;
+      isRunning = false;
+      clearInterval(sweeping);
+      if (trace !== undefined) stopTrace();
+      for (const restore of undo) restore();
+    },
+  };
+}

@@ -1,0 +1,81 @@
+// Watches timers by wrapping the functions that make them: the globals, `node:timers`, `node:timers/promises` and
+// `AbortSignal.timeout`. What an ES module imported by name before is caught too (syncBuiltinESMExports); Node's inner
+// timers, and functions that somebody kept before the start, are not seen. Writes into the site table only.
+import { syncBuiltinESMExports } from 'node:module';
+import timers from 'node:timers';
+import timersPromises from 'node:timers/promises';
+import type { PromiseWatch } from './promises.js';
+import type { Sampler } from './sampler.js';
+import type { SiteTable } from './site-table.js';
+import { Entry } from './site-table.js';
+import { captureStack } from './stack.js';
+import { replaceFunction } from './wrap.js';
+
+const TYPES = { setTimeout: 'Timeout', setInterval: 'Interval', setImmediate: 'Immediate' } as const;
+
+/** Node keeps it in Timeout and Immediate, true once fired or cleared, false again after `refresh()`. */
+interface NodeTimer {
+  readonly _destroyed?: boolean;
+}
+const isTimerLive = (timer: object): boolean => (timer as NodeTimer)._destroyed !== true;
+const isSignalWaiting = (signal: object): boolean => !(signal as AbortSignal).aborted;
+
+export interface TimerWatchOptions {
+  readonly table: SiteTable;
+  readonly sampler: Sampler;
+  readonly promises: PromiseWatch;
+}
+
+/** Gives back what undoes it. */
+export function watchTimers({ table, sampler, promises }: TimerWatchOptions): () => void {
+  const undo: (() => void)[] = [];
+
+  for (const name of ['setTimeout', 'setInterval', 'setImmediate'] as const) {
+    const kind = name === 'setImmediate' ? 'immediate' : 'timer';
+    const type = TYPES[name];
+    const wrapper = (original: (...args: unknown[]) => unknown) =>
+      function wrapped(this: unknown, ...args: unknown[]): unknown {
+        const timer = Reflect.apply(original, this, args);
+        const weight = sampler.take();
+        if (weight > 0) {
+          const details = kind === 'timer' ? { delayMs: delayOf(args[1]) } : {};
+          const stack = captureStack();
+          table.add(new Entry({ kind, type, details, weight, stack, target: timer as object, isLive: isTimerLive }));
+        }
+        return timer;
+      };
+    undo.push(replaceFunction(globalThis, name, wrapper), replaceFunction(timers, name, wrapper));
+  }
+
+  undo.push(
+    replaceFunction(timersPromises, 'setTimeout', (original) => (...args) => {
+      const promise = original(...args) as Promise<unknown>;
+      const weight = sampler.take();
+      const details = { delayMs: delayOf(args[0]) };
+      if (weight > 0) promises.markAsTimer(promise, { type: 'timers/promises', details, weight });
+      return promise;
+    }),
+    replaceFunction(AbortSignal, 'timeout', (original) => (...args) => {
+      const signal = Reflect.apply(original, AbortSignal, args) as AbortSignal;
+      const weight = sampler.take();
+      if (weight > 0) {
+        const details = { delayMs: delayOf(args[0]) };
+        const made = { kind: 'timer', type: 'AbortSignal.timeout', details, weight, stack: captureStack() } as const;
+        table.add(new Entry({ ...made, target: signal, isLive: isSignalWaiting }));
+      }
+      return signal;
+    }),
+  );
+  syncBuiltinESMExports();
+
+  return () => {
+    for (const restore of undo) restore();
+    syncBuiltinESMExports();
+  };
+}
+
+/** As Node takes it: what is no number, or below 1, is 1 ms. */
+function delayOf(argument: unknown): number {
+  const delayMs = Number(argument);
+  return delayMs >= 1 ? Math.floor(delayMs) : 1;
+}

@@ -1,0 +1,67 @@
+// A window of full traces: async_hooks over every async resource, with its stack and what triggered it. Far too dear for
+// always (FACTS: a promise-heavy program becomes 20 times slower with stacks), so it ends by itself when it is full.
+import type { AsyncHook } from 'node:async_hooks';
+import { createHook, executionAsyncId } from 'node:async_hooks';
+import type { TraceEntry, TraceMode, TraceResult } from '../model.js';
+import type { SourceMaps } from './source-map.js';
+import { captureStack, readStack } from './stack.js';
+
+interface Traced {
+  readonly triggerAsyncId: number;
+  readonly executionAsyncId: number;
+  readonly type: string;
+  readonly createdAt: number;
+  endedAt: number | undefined;
+  readonly stack: Error;
+}
+
+export interface TraceOptions {
+  readonly mode: TraceMode;
+  /** When as many resources were seen the window records no more: `dropped` counts the rest. */
+  readonly maxEntries: number;
+}
+
+export class Trace {
+  readonly mode: TraceMode;
+  readonly #from = Date.now();
+  readonly #maxEntries: number;
+  readonly #entries = new Map<number, Traced>();
+  #dropped = 0;
+  readonly #hook: AsyncHook;
+
+  constructor({ mode, maxEntries }: TraceOptions) {
+    this.mode = mode;
+    this.#maxEntries = maxEntries;
+    const init = (asyncId: number, type: string, triggerAsyncId: number): void => {
+      if ((mode === 'promises') === (type !== 'PROMISE') && mode !== 'all') return;
+      if (this.#entries.size >= this.#maxEntries) {
+        this.#dropped += 1;
+        return;
+      }
+      const stack = captureStack();
+      const now = Date.now();
+      this.#entries.set(asyncId, {
+        ...{ triggerAsyncId, executionAsyncId: executionAsyncId(), type, createdAt: now, endedAt: undefined, stack },
+      });
+    };
+    const ended = (asyncId: number): void => {
+      const entry = this.#entries.get(asyncId);
+      if (entry !== undefined) entry.endedAt ??= Date.now();
+    };
+    // Without a destroy hook for promises Node need not watch each for collection: their settling is their end.
+    const hooks = { init, promiseResolve: ended, ...(mode === 'promises' ? {} : { destroy: ended }) };
+    this.#hook = createHook(mode === 'without-promises' ? ({ ...hooks, trackPromises: false } as typeof hooks) : hooks);
+    this.#hook.enable();
+  }
+
+  /** Ends the window; only now are the stacks read and mapped to the sources. */
+  stop(sourceMaps: SourceMaps): TraceResult {
+    this.#hook.disable();
+    const entries = [...this.#entries].map(([asyncId, { stack, endedAt, ...traced }]): TraceEntry => {
+      const frames = readStack(stack).frames.map((frame) => sourceMaps.toSource(frame));
+      return { asyncId, ...traced, ...(endedAt === undefined ? {} : { endedAt }), stack: frames };
+    });
+    this.#entries.clear();
+    return { mode: this.mode, from: this.#from, to: Date.now(), entries, dropped: this.#dropped };
+  }
+}
