@@ -102,20 +102,12 @@ class MysqlRedisCoupons implements CouponsService {
   async create(coupon: NewCoupon): Promise<{ created: boolean; coupon: CouponDetails }> {
     const { couponId, total, opensAt, closesAt, returnable } = coupon;
     checkWindow(opensAt, closesAt);
-    const ack = await this.#checkAck(coupon.ack);
-    const createdAs = JSON.stringify({ total, opensAt, closesAt, ack, returnable });
-    const row: CouponRow = {
-      ...{ couponId, total: 0, opensAt, closesAt, paused: false, ack, returnable },
-      shard: this.#context.shards.shardOf(couponId),
-      version: 1,
-      appliedVersion: 0,
-      ceiling: this.#settings.ledgerWindow,
-      createdAs,
-      createdAt: Date.now(),
-    };
-    const created = await this.#insert(row, total);
-    const existing = created ? row : await readCoupon(this.#mysql, couponId);
-    if (existing?.createdAs !== createdAs) throw new StampedeError('coupon_exists');
+    // As it was asked for: what a default means may change until the same request comes again.
+    const createdAs = JSON.stringify({ total, opensAt, closesAt, ack: coupon.ack ?? null, returnable });
+    const existing = await readCoupon(this.#mysql, couponId);
+    const created = existing === undefined && (await this.#insert(coupon, createdAs));
+    const row = existing ?? (await readCoupon(this.#mysql, couponId));
+    if (row?.createdAs !== createdAs) throw new StampedeError('coupon_exists');
     await finishChange(this.#context, couponId);
     return { created, coupon: await this.show(couponId) };
   }
@@ -189,13 +181,24 @@ class MysqlRedisCoupons implements CouponsService {
     return await audit({ ...this.#context, onProgress });
   }
 
-  /** False when the id is taken. */
-  async #insert(row: CouponRow, total: number): Promise<boolean> {
+  /** False when somebody else was faster with this id. */
+  async #insert(coupon: NewCoupon, createdAs: string): Promise<boolean> {
+    const { couponId, total, opensAt, closesAt, returnable } = coupon;
+    const row: CouponRow = {
+      ...{ couponId, total: 0, opensAt, closesAt, paused: false, returnable },
+      ack: await this.#checkAck(coupon.ack),
+      shard: this.#context.shards.shardOf(couponId),
+      version: 1,
+      appliedVersion: 0,
+      ceiling: this.#settings.ledgerWindow,
+      createdAs,
+      createdAt: Date.now(),
+    };
     const grant = { delta: total, reason: 'created', idempotencyKey: 'created', by: 'admin' };
     try {
       await inTransaction(this.#mysql, async (connection) => {
         await insertCoupon(connection, row);
-        await insertStockLog(connection, pendingChange(row.couponId, 1, grant));
+        await insertStockLog(connection, pendingChange(couponId, 1, grant));
       });
       return true;
     } catch (error) {
@@ -217,21 +220,31 @@ class MysqlRedisCoupons implements CouponsService {
     return await this.show(couponId);
   }
 
-  /** The level asked for, or the strongest that Redis keeps by itself. */
-  async #checkAck(ack: Ack | undefined): Promise<Ack> {
-    if (ack === 'redis') return ack;
-    if (ack === 'replica' || ack === 'ledger')
-      throw new StampedeError('ack_unavailable', `This version does not offer ${ack}.`);
-    const fsync = await fsyncsBeforeReply(this.#redis).catch((error: unknown) => {
-      // Redis that is away is one thing, a Redis that does not tell its configuration another.
-      if (this.#redis.status !== 'ready') throw new StampedeError('unavailable', undefined, {}, error);
-      return false;
-    });
-    if (ack === undefined) return fsync ? 'fsync' : 'redis';
-    if (!fsync) {
-      throw new StampedeError('ack_unavailable', 'Redis does not run with appendonly yes and appendfsync always.');
+  /** The level asked for, or the default; refused where Redis cannot keep it. */
+  async #checkAck(asked: Ack | undefined): Promise<Ack> {
+    const wanted = asked ?? this.#settings.defaultAck;
+    if (wanted === 'redis' || wanted === 'ledger') return wanted;
+    if (this.#redis.status !== 'ready') throw new StampedeError('unavailable');
+    if (wanted === 'replica') {
+      await this.#checkReplicas();
+      return wanted;
     }
-    return ack;
+    // A Redis that does not tell its configuration is not known to keep anything.
+    const fsync = await fsyncsBeforeReply(this.#redis).catch(() => false);
+    if (wanted === undefined) return fsync ? 'fsync' : 'redis';
+    if (fsync) return wanted;
+    throw new StampedeError('ack_unavailable', 'Redis does not run with appendonly yes and appendfsync always.');
+  }
+
+  async #checkReplicas(): Promise<void> {
+    const { replicaCount } = this.#settings;
+    if (replicaCount === 0) throw new StampedeError('ack_unavailable', 'REPLICA_COUNT names no replicas.');
+    const connected = Number(/connected_slaves:(\d+)/.exec(await this.#redis.info('replication'))?.[1]);
+    if (connected >= replicaCount) return;
+    throw new StampedeError(
+      'ack_unavailable',
+      `Redis has ${connected} of the ${replicaCount} replicas that REPLICA_COUNT names.`,
+    );
   }
 
   async #details(row: CouponRow): Promise<CouponDetails> {

@@ -27,6 +27,8 @@ export interface Settings {
   readonly ledgerWindow: number;
   readonly ledgerThreads: number;
   readonly claimTimeoutMs: number;
+  readonly defaultAck: 'redis' | 'fsync' | 'replica' | 'ledger' | undefined;
+  readonly replicaCount: number;
   readonly mailboxDepthMax: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: string;
@@ -42,6 +44,7 @@ interface Setting<T> {
 
 type SettingsTable = { readonly [K in keyof Settings]: Setting<Settings[K]> };
 
+const ACK_LEVELS = ['redis', 'fsync', 'replica', 'ledger'] as const;
 const MAX_PORT = 65_535;
 /** A script call of one batch holds Redis for about 5 µs a claim; more than this many waiting is seconds of delay. */
 const MAILBOX_DEPTH_LIMIT = 1_000_000;
@@ -144,6 +147,20 @@ export const SETTINGS: SettingsTable = {
       'Milliseconds that a claim waits before it is answered `unavailable` (not sent) or `outcome_unknown` (sent).',
     read: whole(2_000, 50, 60_000),
   },
+  defaultAck: {
+    variable: 'DEFAULT_ACK',
+    defaultText: '`fsync` or `redis`',
+    meaning:
+      'Acknowledgement level of coupons that name none: `redis`, `fsync`, `replica` or `ledger`. Unset: `fsync` where Redis flushes before it replies, else `redis`.',
+    read: (value, variable) => (value === undefined ? undefined : oneOf(ACK_LEVELS, 'redis')(value, variable)),
+  },
+  replicaCount: {
+    variable: 'REPLICA_COUNT',
+    defaultText: '0',
+    meaning:
+      'Replicas of the Redis master, all of which must have a claim at level `replica`: name every one that may be promoted. 0: the level is not offered.',
+    read: whole(0, 0, 16),
+  },
   mailboxDepthMax: {
     variable: 'MAILBOX_DEPTH_MAX',
     defaultText: '8192',
@@ -188,6 +205,9 @@ function checkTogether(settings: Settings): void {
   }
   if (settings.jwtSecret !== undefined && settings.jwtJwksUrl !== undefined) {
     throw new ConfigurationError('JWT_SECRET and JWT_JWKS_URL exclude each other: set one of them.');
+  }
+  if (settings.defaultAck === 'replica' && settings.replicaCount === 0) {
+    throw new ConfigurationError('REPLICA_COUNT must be 1 or more when DEFAULT_ACK is replica.');
   }
   if (settings.port === settings.adminPort && settings.host === settings.adminHost) {
     throw new ConfigurationError('ADMIN_PORT must differ from PORT.');

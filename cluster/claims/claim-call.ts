@@ -29,12 +29,8 @@ export function encodeClaims(shard: number, epoch: number, batch: readonly Pendi
 
 type ClaimReply = [code: number, now: number, acks: [ack: Ack, opensAt: number][], results: number[]];
 
-/** 'fenced': the script did nothing. Otherwise an outcome for each claim, in the order of the groups. */
-export function decodeReply(
-  reply: unknown,
-  call: ClaimCall,
-  reached: (ack: Ack) => boolean,
-): 'fenced' | ClaimOutcome[] {
+/** 'fenced': the script did nothing. Otherwise what it said of each claim, in the order of the groups. */
+export function decodeReply(reply: unknown, call: ClaimCall): 'fenced' | ClaimOutcome[] {
   const [code, , acks, results] = reply as ClaimReply;
   if (code === CODE.FENCED) return 'fenced';
   const outcomes: ClaimOutcome[] = [];
@@ -42,26 +38,15 @@ export function decodeReply(
   call.groups.forEach((claims, group) => {
     const [ack, opensAt] = acks[group] ?? (['redis', 0] as const);
     for (let i = 0; i < claims.length; i++, at += 3) {
-      outcomes.push(outcomeOf(results[at] ?? 0, results[at + 1] ?? 0, results[at + 2] ?? 0, ack, opensAt, reached));
+      outcomes.push(outcomeOf(results[at] ?? 0, results[at + 1] ?? 0, results[at + 2] ?? 0, ack, opensAt));
     }
   });
   return outcomes;
 }
 
-function outcomeOf(
-  code: number,
-  claimNo: number,
-  claimedAt: number,
-  ack: Ack,
-  opensAt: number,
-  reached: (ack: Ack) => boolean,
-): ClaimOutcome {
-  if (code < 0) {
-    return code === CODE.NOT_OPEN
-      ? { status: 'refused', code: 'not_open', opensAt }
-      : { status: 'refused', code: errorOfCode(code) };
-  }
-  // Granted, but not as safely as the coupon promises: the user must not hear "claimed" yet.
-  if (!reached(ack)) return { status: 'refused', code: 'outcome_unknown' };
-  return { status: code === CODE.CLAIMED ? 'claimed' : 'already_claimed', receipt: { claimNo, claimedAt, ack } };
+function outcomeOf(code: number, claimNo: number, claimedAt: number, ack: Ack, opensAt: number): ClaimOutcome {
+  if (code === CODE.CLAIMED) return { status: 'claimed', receipt: { claimNo, claimedAt, ack } };
+  if (code === CODE.ALREADY_CLAIMED) return { status: 'already_claimed', receipt: { claimNo, claimedAt, ack } };
+  if (code === CODE.NOT_OPEN) return { status: 'refused', code: 'not_open', opensAt };
+  return { status: 'refused', code: errorOfCode(code) };
 }

@@ -1,10 +1,10 @@
-// The claim path of one process: mailboxes in front, one Redis connection behind, epochs and the existence of coupons
+// The claim path of one process: claim lines to Redis, acknowledgement levels on top, epochs and the existence of coupons
 // from MySQL. Never writes to MySQL, and to Redis only through the scripts.
 import type { Redis } from 'ioredis';
+import { Acknowledgement, waitForReplicas } from './acknowledgement.js';
+import { ClaimLine } from './claim-line.js';
 import type { ClaimOutcome, ClaimService, CouponView } from './claim-service.js';
-import { decodeReply, encodeClaims } from './claim-call.js';
-import type { PendingClaim } from './mailbox.js';
-import { Mailbox } from './mailbox.js';
+import { LedgerWatch } from './ledger-watch.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
 import { couponKeys, fenceKey } from '../../coupons/keys.js';
 import { Shards } from '../../coupons/shards.js';
@@ -19,18 +19,16 @@ import { createMysqlPool } from '../../platform/mysql.js';
 import { connectRedis } from '../../platform/redis.js';
 import type { Settings } from '../../platform/settings.js';
 
-/** Claims of one script call: about 2.5 ms of Redis at 5 µs a claim, so other shards do not notice. */
-const BATCH_MAX = 512;
-/** One batch runs in Redis while the next one travels. */
-const CALLS_MAX = 2;
 /** Look-ups (receipts, coupons) under way at once in one process; more are refused. */
 const LOOKUPS_MAX = 2_048;
-/** For epochs and unknown coupons only. */
-const MYSQL_CONNECTIONS = 2;
+/** For epochs, unknown coupons and claims at level `ledger`. */
+const MYSQL_CONNECTIONS = 3;
 /** How often the epochs are read while a shard is known to be closed … */
 const REFRESH_CLOSED_MS = 250;
 /** … and otherwise, to notice that somebody else has closed one. */
 const REFRESH_OPEN_MS = 5_000;
+/** Coupons remembered as being at level `replica`; more only take the longer way. */
+const REPLICA_COUPONS_MAX = 10_000;
 
 type Refused = { readonly status: 'refused'; readonly code: ErrorCode };
 
@@ -45,33 +43,46 @@ export function createClaimService(context: {
 class RedisClaimService implements ClaimService {
   readonly #log: Log;
   readonly #scripts: Scripts = loadScripts();
-  readonly #mailboxes: Mailbox[];
   readonly #redis: Redis;
+  readonly #replicaRedis: Redis | undefined;
+  readonly #line: ClaimLine;
+  readonly #replicaLine: ClaimLine | undefined;
+  /** Coupons whose claims go by the replica line at once. A level never changes. */
+  readonly #replicaCoupons = new Set<string>();
   readonly #durability: RedisDurability;
+  readonly #ledger: LedgerWatch;
+  readonly #acknowledgement: Acknowledgement;
   readonly #mysql: Pool;
   readonly #shards: Shards;
+  /** Questions to MySQL under way, by coupon: a stampede on one unknown coupon asks once. */
+  readonly #asking = new Map<string, Promise<ErrorCode>>();
   #lookups = 0;
   #refreshTimer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(settings: Settings, log: Log) {
-    if (settings.redisUrl === undefined || settings.mysqlUrl === undefined)
-      throw new Error('database URLs are missing');
+    const { redisUrl, mysqlUrl, claimTimeoutMs, replicaCount, shardCount } = settings;
+    if (redisUrl === undefined || mysqlUrl === undefined) throw new Error('database URLs are missing');
+    const connect = () => connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: claimTimeoutMs }, log);
     this.#log = log;
-    this.#redis = connectRedis(settings.redisUrl, { kind: 'request', commandTimeoutMs: settings.claimTimeoutMs }, log);
+    this.#redis = connect();
     this.#durability = new RedisDurability(this.#redis);
-    this.#mysql = createMysqlPool(settings.mysqlUrl, MYSQL_CONNECTIONS, settings.claimTimeoutMs);
-    this.#shards = new Shards(this.#mysql, settings.shardCount);
-    const limits = {
-      depthMax: settings.mailboxDepthMax,
-      batchMax: BATCH_MAX,
-      callsMax: CALLS_MAX,
-      timeLimitMs: settings.claimTimeoutMs,
-    };
-    this.#mailboxes = Array.from(
-      { length: settings.shardCount },
-      (_, shard) => new Mailbox(limits, (batch) => this.#send(shard, batch)),
-    );
+    this.#mysql = createMysqlPool(mysqlUrl, MYSQL_CONNECTIONS, claimTimeoutMs);
+    this.#ledger = new LedgerWatch(this.#mysql, log);
+    this.#shards = new Shards(this.#mysql, shardCount);
+    const shared = { scripts: this.#scripts, shards: this.#shards, settings, log, onFenced: () => this.#refresh() };
+    this.#line = new ClaimLine({ ...shared, redis: this.#redis });
+    if (replicaCount > 0) {
+      this.#replicaRedis = connect();
+      const confirm = waitForReplicas(this.#replicaRedis, replicaCount, claimTimeoutMs);
+      this.#replicaLine = new ClaimLine({ ...shared, redis: this.#replicaRedis, confirm });
+    }
+    this.#acknowledgement = new Acknowledgement({
+      durability: this.#durability,
+      ledger: this.#ledger,
+      replicaLine: this.#replicaLine,
+      timeLimitMs: claimTimeoutMs,
+    });
   }
 
   /** Returns at once; until the databases answer, `unreadyReasons` says what is missing. */
@@ -84,9 +95,11 @@ class RedisClaimService implements ClaimService {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#refreshTimer);
-    await Promise.all(this.#mailboxes.map((mailbox) => mailbox.close()));
+    await Promise.all([this.#line.close(), this.#replicaLine?.close()]);
+    this.#ledger.stop();
     this.#durability.stop();
     this.#redis.disconnect();
+    this.#replicaRedis?.disconnect();
     await this.#mysql.end();
   }
 
@@ -98,10 +111,13 @@ class RedisClaimService implements ClaimService {
     return reasons;
   }
 
-  claim(couponId: string, userId: string): Promise<ClaimOutcome> {
-    const mailbox = this.#mailboxes[this.#shards.shardOf(couponId)];
-    if (mailbox === undefined) throw new Error('a coupon has no shard');
-    return mailbox.put(couponId, userId);
+  async claim(couponId: string, userId: string): Promise<ClaimOutcome> {
+    const confirmed = this.#replicaLine !== undefined && this.#replicaCoupons.has(couponId);
+    const outcome = await (confirmed ? this.#replicaLine : this.#line).claim(couponId, userId);
+    if (outcome.status === 'refused') {
+      return outcome.code === 'unknown_coupon' ? refused(await this.#whyUnknown(couponId)) : outcome;
+    }
+    return confirmed ? outcome : await this.#atItsLevel(couponId, userId, outcome);
   }
 
   async receipt(couponId: string, userId: string): Promise<ClaimOutcome> {
@@ -109,8 +125,8 @@ class RedisClaimService implements ClaimService {
     if ('status' in reply) return reply;
     const [code, claimNo, claimedAt, ack] = reply.values as [number, number, number, Ack];
     if (code !== CODE.FOUND) return refused(errorOfCode(code));
-    if (!this.#reached(ack)) return refused('outcome_unknown');
-    return { status: 'already_claimed', receipt: { claimNo, claimedAt, ack } };
+    const outcome = { status: 'already_claimed', receipt: { claimNo, claimedAt, ack } } as const;
+    return await this.#atItsLevel(couponId, userId, outcome);
   }
 
   async coupon(couponId: string): Promise<CouponView | Refused> {
@@ -127,55 +143,29 @@ class RedisClaimService implements ClaimService {
     };
   }
 
-  /** Sends one batch and answers every claim in it. Never rejects. */
-  async #send(shard: number, batch: readonly PendingClaim[]): Promise<void> {
-    try {
-      for (let attempt = 1; ; attempt++) {
-        const epoch = this.#shards.epochOf(shard);
-        if (epoch === undefined || this.#redis.status !== 'ready') {
-          answerAll(batch, refused('unavailable'));
-          return;
-        }
-        const call = encodeClaims(shard, epoch, batch);
-        const outcomes = decodeReply(
-          await runScript(this.#redis, this.#scripts.claim, call.keys, call.args),
-          call,
-          this.#reached,
-        );
-        if (outcomes !== 'fenced') {
-          await this.#answer(call.groups.flat(), outcomes);
-          return;
-        }
-        // The script did nothing, so with a newer epoch the batch may be sent again, once.
-        await this.#shards.refresh().catch(() => undefined);
-        if (attempt > 1 || this.#shards.epochOf(shard) === epoch) {
-          this.#refresh();
-          answerAll(batch, refused('fenced'));
-          return;
-        }
-      }
-    } catch (error) {
-      this.#log.warn({ err: error, shard, claims: batch.length }, 'claim batch failed');
-      answerAll(batch, refused(surelyNotRun(error) ? 'unavailable' : 'outcome_unknown'));
+  /** A positive outcome once it has reached the coupon's level; `outcome_unknown` when it does not in time. */
+  async #atItsLevel(
+    couponId: string,
+    userId: string,
+    outcome: Exclude<ClaimOutcome, { status: 'refused' }>,
+  ): Promise<ClaimOutcome> {
+    if (outcome.receipt.ack === 'replica' && this.#replicaCoupons.size < REPLICA_COUPONS_MAX) {
+      this.#replicaCoupons.add(couponId);
     }
-  }
-
-  async #answer(claims: readonly PendingClaim[], outcomes: readonly ClaimOutcome[]): Promise<void> {
-    const unknown = new Map<string, PendingClaim[]>();
-    claims.forEach((claim, i) => {
-      const outcome = outcomes[i] ?? refused('internal');
-      if (outcome.status !== 'refused' || outcome.code !== 'unknown_coupon') return claim.answer(outcome);
-      const same = unknown.get(claim.couponId);
-      if (same === undefined) unknown.set(claim.couponId, [claim]);
-      else same.push(claim);
-    });
-    await Promise.all(
-      [...unknown].map(async ([couponId, same]) => answerAll(same, refused(await this.#whyUnknown(couponId)))),
-    );
+    const reached = await this.#acknowledgement.reached(couponId, userId, outcome.receipt);
+    return reached ? outcome : refused('outcome_unknown');
   }
 
   /** Redis does not know the coupon. If MySQL does, it is being made or loaded: 503, never 404. */
-  async #whyUnknown(couponId: string): Promise<ErrorCode> {
+  #whyUnknown(couponId: string): Promise<ErrorCode> {
+    const asked = this.#asking.get(couponId);
+    if (asked !== undefined) return asked;
+    const asking = this.#askMysql(couponId).finally(() => this.#asking.delete(couponId));
+    this.#asking.set(couponId, asking);
+    return asking;
+  }
+
+  async #askMysql(couponId: string): Promise<ErrorCode> {
     try {
       const [rows] = await this.#mysql.query<RowDataPacket[]>('SELECT 1 FROM coupon WHERE coupon_id = ?', [couponId]);
       return rows.length > 0 ? 'unavailable' : 'unknown_coupon';
@@ -207,8 +197,6 @@ class RedisClaimService implements ClaimService {
     }
   }
 
-  readonly #reached = (ack: Ack): boolean => ack === 'redis' || (ack === 'fsync' && this.#durability.fsyncBeforeReply);
-
   /** Reads the epochs now, and goes on reading them at the pace that the state of the shards asks for. */
   #refresh(): void {
     clearTimeout(this.#refreshTimer);
@@ -223,21 +211,6 @@ class RedisClaimService implements ClaimService {
         this.#refreshTimer = setTimeout(() => this.#refresh(), interval);
       });
   }
-}
-
-/**
- * Errors that Redis gives before it runs a script, or that this side gives before it sends one. Anything else, a time-out
- * or a lost connection first of all, leaves the outcome unknown.
- */
-const NOT_RUN =
-  /^(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|BUSY|NOAUTH|NOPERM|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|Stream isn't writeable)/;
-
-function surelyNotRun(error: unknown): boolean {
-  return error instanceof Error && NOT_RUN.test(error.message);
-}
-
-function answerAll(claims: readonly PendingClaim[], outcome: ClaimOutcome): void {
-  for (const claim of claims) claim.answer(outcome);
 }
 
 function refused(code: ErrorCode): Refused {

@@ -135,7 +135,7 @@ describe('the ledger', () => {
     );
     const poison = await installation.redis.xadd(key, '*', 'kind', 'nonsense');
     await claimAll('conflict', ['bob']);
-    await waitFor(async () => (await installation.claimRows('conflict')).length === 2, { what: "bob's row" });
+    await waitFor(async () => (await installation.outboxEntries()) === 2, { what: 'the neighbour to be acknowledged' });
     expect(await installation.claimRows('conflict')).toMatchObject([{ userId: 'ann' }, { userId: 'bob' }]);
     const left = (await installation.redis.xrange(key, '-', '+')) as [string, string[]][];
     expect(left.map(([id]) => id)).toEqual([forged, poison]);

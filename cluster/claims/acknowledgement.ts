@@ -1,0 +1,57 @@
+// When a positive answer may be given: knows, for each acknowledgement level, whether a claim has reached it or how to wait
+// for it. Every positive answer passes here: `claimed`, `already_claimed` and `claims/me`.
+//
+//   redis    the script has run: reached.
+//   fsync    Redis flushes to disk before it replies (platform/durability.ts asks it, again and again): reached while it does.
+//   replica  the claim is sent once more on a line of its own, which asks WAIT after each batch. The repeat changes nothing
+//            but is a write after the claim, so what WAIT says of it holds for the claim, too.
+//   ledger   MySQL has the row.
+import type { Redis } from 'ioredis';
+import type { ClaimLine } from './claim-line.js';
+import type { Receipt } from './claim-service.js';
+import type { LedgerWatch } from './ledger-watch.js';
+import type { RedisDurability } from '../../platform/durability.js';
+
+/** Part of the claim's time limit that WAIT may use: the answer has to travel, too. */
+const WAIT_PART = 0.8;
+
+export interface AcknowledgementOptions {
+  readonly durability: RedisDurability;
+  readonly ledger: LedgerWatch;
+  /** Undefined where no replicas are configured. */
+  readonly replicaLine: ClaimLine | undefined;
+  readonly timeLimitMs: number;
+}
+
+export class Acknowledgement {
+  readonly #options: AcknowledgementOptions;
+
+  constructor(options: AcknowledgementOptions) {
+    this.#options = options;
+  }
+
+  /** Whether this claim has reached its coupon's level; waits for that, where waiting helps, up to the time limit. */
+  reached(couponId: string, userId: string, receipt: Receipt): boolean | Promise<boolean> {
+    const { durability, ledger, replicaLine, timeLimitMs } = this.#options;
+    switch (receipt.ack) {
+      case 'redis':
+        return true;
+      case 'fsync':
+        return durability.fsyncBeforeReply;
+      case 'replica':
+        return replicaLine === undefined ? false : confirmedBy(replicaLine, couponId, userId, receipt);
+      case 'ledger':
+        return ledger.whenCommitted(couponId, userId, receipt, Date.now() + timeLimitMs);
+    }
+  }
+}
+
+async function confirmedBy(line: ClaimLine, couponId: string, userId: string, receipt: Receipt): Promise<boolean> {
+  const outcome = await line.claim(couponId, userId);
+  return outcome.status === 'already_claimed' && outcome.receipt.claimNo === receipt.claimNo;
+}
+
+/** Asks, on the connection that has just written, whether all `replicas` have that write. */
+export function waitForReplicas(redis: Redis, replicas: number, timeLimitMs: number): () => Promise<boolean> {
+  return async () => (await redis.wait(replicas, Math.floor(timeLimitMs * WAIT_PART))) >= replicas;
+}
