@@ -14,7 +14,7 @@ const OWN_PATH = import.meta.dirname + '/';
 export interface ReadStack {
   /** The user's frames as the runtime names them, not source-mapped. */
   readonly frames: readonly Frame[];
-  /** The built-in that was called right at the top, such as `new Promise` or `Promise.then`. */
+  /** The built-in that the topmost JavaScript called, such as `new Promise` or `Promise.race`. */
   readonly builtin: string | undefined;
 }
 
@@ -31,7 +31,7 @@ export function captureStack(): Error {
 export function readStack(captured: Error): ReadStack {
   let sites: readonly NodeJS.CallSite[] = [];
   // eslint-disable-next-line @typescript-eslint/unbound-method -- it is put back as it was, never called
-  const previous = Error.prepareStackTrace;
+  const previous = Error.prepareStackTrace as typeof Error.prepareStackTrace | undefined;
   Error.prepareStackTrace = (_error, callSites) => {
     sites = callSites;
     return '';
@@ -54,10 +54,8 @@ function userFrames(sites: readonly NodeJS.CallSite[]): ReadStack {
   for (const site of sites) {
     const file = site.getFileName();
     if (file?.startsWith(OWN_FOLDER) || file?.startsWith(OWN_PATH)) continue;
-    if (isTop) {
-      isTop = false;
-      if (!file) builtin = builtinName(site);
-    }
+    if (file) isTop = false;
+    else if (isTop) builtin = builtinName(site);
     if (!file || file.startsWith('node:')) continue;
     (file.includes('/node_modules/') ? libraries : own).push({
       functionName: site.getFunctionName() ?? '<anonymous>',

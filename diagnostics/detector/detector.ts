@@ -1,0 +1,161 @@
+// Says which lines of the code leak. Fed with the recorder's snapshots, one after the other; pure and deterministic: its
+// only clock is the snapshots' own. Per site it follows what is *old*: live for longer than about a third of the window,
+// plus what was abandoned. Requests in flight, bursts and short polls never get into that number; pools and keep-alive
+// connections get into it once and stand still; a leak makes it rise and rise.
+import type { LeakReport, LeakSite, RecorderSnapshot, SiteSample } from '../model.js';
+import { AGE_STEPS_MS } from '../model.js';
+import { adviceFor } from './advice.js';
+import { countOf, History, placeOf } from './history.js';
+import type { Trend } from './trend.js';
+import { trendOf } from './trend.js';
+
+/** Old is then 16 s: suspect after about 60 s of growth, leaking after 85 s; what settles within 60 s is neither. */
+const WINDOW_MS = 45_000;
+/** A growth that has gone on for so many windows is a leak. */
+const CONFIRMING_WINDOWS = 1.5;
+/** Old is the longest step of ages within this share of the window. */
+const OLD_SHARE = 0.5;
+/** A growth of fewer recorded ones than this may be chance. */
+const SAMPLED_GROWTH_MIN = 6;
+/** One-shot timers of up to this delay get the time to fire before they are called a leak. */
+const PATIENT_DELAY_MS_MAX = 600_000;
+const SITES_REPORTED_MAX = 20;
+/** The recorder's default holds half as many. */
+const HISTORIES_MAX = 4_000;
+
+export interface DetectorOptions {
+  /** ms over which growth is judged. Suspect after about 1.4 of it, leaking after about 1.9. */
+  readonly windowMs?: number;
+}
+
+export interface Detector {
+  /** Snapshots in the order of their `at`; evenly, at least 12 per window. */
+  add(snapshot: RecorderSnapshot): void;
+  report(): LeakReport;
+}
+
+interface Judged {
+  readonly site: LeakSite;
+  readonly sample: SiteSample;
+}
+
+export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): Detector {
+  const spanMs = windowMs * CONFIRMING_WINDOWS;
+  const oldStep = Math.max(
+    0,
+    AGE_STEPS_MS.findLastIndex((ageMs) => ageMs <= windowMs * OLD_SHARE),
+  );
+  const oldMs = AGE_STEPS_MS[oldStep] ?? 0;
+  const histories = new Map<string, History>();
+  /** Of the snapshots within the span. */
+  let times: number[] = [];
+  let from: number | undefined;
+  let to = 0;
+
+  const judge = (history: History): Judged | undefined => {
+    const sample = history.latest;
+    const short = trendOf(history.points, windowMs, windowMs);
+    if (short === undefined || !isLeakLike(short, sample)) {
+      history.since = undefined;
+      return undefined;
+    }
+    history.since ??= to - windowMs - oldMs;
+    const long = trendOf(history.points, windowMs, spanMs);
+    const isConfirmed = long !== undefined && isLeakLike(long, sample) && hasHadTime(sample, to - history.since);
+    const kind = isPromise(sample) && history.abandonedGrowth * 2 > short.growth ? 'abandoned' : sample.kind;
+    const site: LeakSite = {
+      siteId: sample.siteId,
+      // What has no line cannot be told from a growing number of clients.
+      verdict: isConfirmed && sample.stack.length > 0 ? 'leaking' : 'suspect',
+      kind,
+      type: sample.type,
+      stack: sample.stack,
+      live: history.value,
+      growthPerMinute: Math.round((long ?? short).growthPerMinute * 10) / 10,
+      oldestSeconds: Math.round(sample.ageMaxMs / 100) / 10,
+      since: new Date(history.since).toISOString(),
+      ...adviceFor(kind, sample.type),
+    };
+    return { site, sample };
+  };
+
+  return {
+    add(snapshot) {
+      from ??= snapshot.at;
+      to = snapshot.at;
+      const places = new Map<string, SiteSample[]>();
+      for (const sample of snapshot.sites) {
+        // Promises of Node's own have no line of the user's.
+        if (isPromise(sample) && sample.stack.length === 0) continue;
+        const place = placeOf(sample);
+        places.set(place, [...(places.get(place) ?? []), sample]);
+      }
+      for (const [place, [latest]] of places) {
+        if (latest === undefined || histories.has(place) || histories.size >= HISTORIES_MAX) continue;
+        histories.set(place, new History(latest, times));
+      }
+      for (const [place, history] of histories) {
+        const samples = places.get(place) ?? [];
+        history.latest = samples.find(({ kind }) => kind !== 'abandoned') ?? samples[0] ?? history.latest;
+        const counts = samples.map((sample) => countOf(sample, oldStep));
+        history.add(to, {
+          old: counts.reduce((sum, { old }) => sum + old, 0),
+          abandoned: counts.reduce((sum, { abandoned }) => sum + abandoned, 0),
+        });
+        history.forgetBefore(to - spanMs);
+        if (samples.length === 0 && history.isEmpty) histories.delete(place);
+      }
+      times = [...times.filter((at) => at >= to - 2 * spanMs), to];
+    },
+    report() {
+      const judged = [...histories.values()].map(judge).filter((each) => each !== undefined);
+      const sites = judged.filter((each) => !isHarmlessLoser(each, judged)).toSorted(worstFirst);
+      const reported = sites.slice(0, SITES_REPORTED_MAX).map(({ site }) => site);
+      return { verdict: reported[0]?.verdict ?? 'clean', sites: reported, from: from ?? 0, to };
+    },
+  };
+}
+
+function isPromise({ kind }: SiteSample): boolean {
+  return kind === 'promise' || kind === 'abandoned';
+}
+
+function isLeakLike({ isRising, growth }: Trend, { live, sampled }: SiteSample): boolean {
+  const weight = sampled === 0 ? 1 : live / sampled;
+  return isRising && growth >= SAMPLED_GROWTH_MIN * weight;
+}
+
+/** Timeouts that are made steadily rise until the first ones fire: that is no leak yet. */
+function hasHadTime({ kind, type, details }: SiteSample, growingMs: number): boolean {
+  const delayMs = details.delayMs;
+  if (kind !== 'timer' || type === 'Interval' || typeof delayMs !== 'number') return true;
+  return delayMs > PATIENT_DELAY_MS_MAX || growingMs > delayMs;
+}
+
+/** Through these somebody waits: when such a promise is abandoned, code is stuck. */
+const WAITERS = new Set<unknown>(['await', 'async function', 'Promise.then']);
+/** Of the growth of what was abandoned here: so much of it must be waited for somewhere. */
+const WAITED_SHARE_MIN = 0.5;
+
+/** A loser of Promise.race that was collected: it did no harm unless somebody was waiting for it alone. */
+function isHarmlessLoser({ site, sample }: Judged, all: readonly Judged[]): boolean {
+  if (site.kind !== 'abandoned' || WAITERS.has(sample.details.by)) return false;
+  return !all.some(
+    (other) =>
+      other.site.kind === 'abandoned' &&
+      WAITERS.has(other.sample.details.by) &&
+      other.site.growthPerMinute >= site.growthPerMinute * WAITED_SHARE_MIN,
+  );
+}
+
+/** The closer to the cause the higher: what was made, then who waits for it, then whose functions they are. */
+const CLOSENESS: Readonly<Record<string, number>> = { await: 1, 'Promise.then': 1, 'async function': 2 };
+
+function worstFirst(a: Judged, b: Judged): number {
+  const closeness = ({ sample }: Judged): number => CLOSENESS[String(sample.details.by)] ?? 0;
+  return (
+    Number(b.site.verdict === 'leaking') - Number(a.site.verdict === 'leaking') ||
+    closeness(a) - closeness(b) ||
+    b.site.growthPerMinute - a.site.growthPerMinute
+  );
+}
