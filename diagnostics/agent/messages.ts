@@ -1,0 +1,80 @@
+// What the main thread and the diagnostics thread say to each other: questions by topic, at most one of each under way,
+// and their answers. Data only, fit for structured clone. Never carries environment variables, arguments or payloads.
+import type { RecorderSnapshot } from '../model.js';
+
+export interface VitalSigns {
+  /** Epoch ms. */
+  readonly at: number;
+  /** Ms since the reading before this one: what `loop` and `gc` speak of. */
+  readonly intervalMs: number;
+  readonly uptimeSeconds: number;
+  readonly loop: {
+    /** Share of the interval in which the loop was busy, 0 to 1. */
+    readonly utilization: number;
+    /** How late the loop was, in ms, over the interval. */
+    readonly delayMs: { readonly mean: number; readonly p50: number; readonly p99: number; readonly max: number };
+  };
+  /** Bytes. */
+  readonly memory: {
+    readonly rss: number;
+    readonly heapUsed: number;
+    readonly heapTotal: number;
+    readonly heapLimit: number;
+    readonly external: number;
+    readonly arrayBuffers: number;
+  };
+  readonly gc: { readonly count: number; readonly pauseMs: number; readonly longestMs: number };
+}
+
+/** Pauses by kind since the agent started. */
+export type GcTotals = Readonly<
+  Record<string, { readonly count: number; readonly pauseMs: number; readonly longestMs: number }>
+>;
+
+/** One thing that is open: a socket, a server, a child process. */
+export interface HandleDetails {
+  readonly type: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+export interface HandleReport {
+  readonly at: number;
+  /** `process.getActiveResourcesInfo()`, counted: what keeps the process alive now. */
+  readonly active: Readonly<Record<string, number>>;
+  /** At most `HANDLES_LISTED_MAX`; `omitted` says how many more there are. */
+  readonly handles: readonly HandleDetails[];
+  readonly omitted: number;
+}
+
+/** Every question the diagnostics thread may ask, with its answer. */
+export interface Answers {
+  readonly vitals: VitalSigns;
+  readonly gc: GcTotals;
+  readonly handles: HandleReport;
+  readonly snapshot: RecorderSnapshot;
+}
+export type Topic = keyof Answers;
+
+export interface Question {
+  readonly topic: Topic;
+}
+export type Answer =
+  { readonly topic: Topic; readonly value: unknown } | { readonly topic: Topic; readonly error: string };
+
+/** What the diagnostics thread is started with (`workerData`). */
+export interface ThreadData {
+  readonly socketPath: string;
+  readonly name: string;
+  readonly pid: number;
+  readonly nodeVersion: string;
+  /** Epoch ms. */
+  readonly startedAt: number;
+}
+
+/** What the thread tells the main thread of its own accord. */
+export type Notice =
+  | { readonly notice: 'listening'; readonly socketPath: string }
+  | { readonly notice: 'failed'; readonly reason: string };
+
+/** The one order the main thread gives. */
+export const CLOSE = 'close';

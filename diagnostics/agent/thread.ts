@@ -1,0 +1,54 @@
+// The diagnostics thread's entry: puts its parts together, listens on the Unix socket, closes when told. It ends with its
+// process; the main thread removes the socket then (host.ts).
+import path from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import { DebugServer } from '../endpoints/server.js';
+import { SourceMaps } from '../recorder/source-map.js';
+import { HeavyGate } from './heavy-gate.js';
+import { MainLink } from './main-link.js';
+import { CLOSE } from './messages.js';
+import type { Notice, ThreadData } from './messages.js';
+import { isAlive, prepareFolder, removeSocket, sweepDeadSockets, withSuffix } from './socket-path.js';
+import { Watch } from './watch.js';
+
+const port = parentPort;
+if (port === null) throw new Error('this file is run as a thread by diagnostics/agent/host.ts');
+const data = workerData as ThreadData;
+const link = new MainLink(port);
+const watch = new Watch(link, {
+  add: () => undefined,
+  report: () => ({ verdict: 'clean', sites: [], from: 0, to: 0 }),
+});
+const server = new DebugServer({ data, link, watch, gate: new HeavyGate(), maps: new SourceMaps() });
+
+const notify = (notice: Notice): void => port.postMessage(notice);
+
+port.on('message', (message: unknown) => {
+  if (message !== CLOSE) return;
+  watch.stop();
+  // Nothing is left to do for an error of closing: the main thread ends the thread after a time limit.
+  server.close().then(
+    () => port.close(),
+    () => port.close(),
+  );
+});
+
+try {
+  const socketPath = await claimSocket(data.socketPath);
+  await server.listen(socketPath);
+  watch.start();
+  notify({ notice: 'listening', socketPath });
+} catch (error) {
+  notify({ notice: 'failed', reason: error instanceof Error ? error.message : String(error) });
+  port.close();
+}
+
+/** The path if it is free or its owner is dead; where a living process listens, the path with this pid. */
+async function claimSocket(wanted: string): Promise<string> {
+  prepareFolder(wanted);
+  await sweepDeadSockets(path.dirname(wanted));
+  const free = (await isAlive(wanted)) ? withSuffix(wanted, data.pid) : wanted;
+  prepareFolder(free);
+  removeSocket(free);
+  return free;
+}

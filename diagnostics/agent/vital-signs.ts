@@ -1,0 +1,109 @@
+// Reads the vital signs of the thread it runs in: event-loop delay and utilisation, memory, GC pauses. Reading takes
+// some 50 µs and is done when asked, never by a timer of its own, so nothing here keeps a process alive.
+import { constants, monitorEventLoopDelay, performance, PerformanceObserver } from 'node:perf_hooks';
+import type { EventLoopUtilization, PerformanceEntry } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
+import type { GcTotals, VitalSigns } from './messages.js';
+
+/** The histogram's own grain: a delay below it shows as none. */
+const LOOP_DELAY_RESOLUTION_MS = 10;
+const NANOSECONDS_PER_MS = 1e6;
+
+const GC_KINDS: Readonly<Record<number, string>> = {
+  [constants.NODE_PERFORMANCE_GC_MINOR]: 'minor',
+  [constants.NODE_PERFORMANCE_GC_MAJOR]: 'major',
+  [constants.NODE_PERFORMANCE_GC_INCREMENTAL]: 'incremental',
+  [constants.NODE_PERFORMANCE_GC_WEAKCB]: 'weak callbacks',
+};
+
+interface Pauses {
+  count: number;
+  pauseMs: number;
+  longestMs: number;
+}
+
+export class VitalSignsReader {
+  readonly #delay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });
+  readonly #observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) this.#addPause(entry);
+  });
+  readonly #totals = new Map<string, Pauses>();
+  #recent: Pauses = { count: 0, pauseMs: 0, longestMs: 0 };
+  #utilization: EventLoopUtilization = performance.eventLoopUtilization();
+  #readAt = Date.now();
+
+  start(): void {
+    this.#delay.enable();
+    this.#observer.observe({ entryTypes: ['gc'] });
+  }
+
+  stop(): void {
+    this.#delay.disable();
+    this.#observer.disconnect();
+  }
+
+  /** The time since the last call, or since the start. */
+  read(): VitalSigns {
+    const at = Date.now();
+    const utilization = performance.eventLoopUtilization();
+    const { utilization: share } = performance.eventLoopUtilization(utilization, this.#utilization);
+    const memory = process.memoryUsage();
+    const vitals: VitalSigns = {
+      at,
+      intervalMs: at - this.#readAt,
+      uptimeSeconds: Math.round(process.uptime()),
+      loop: { utilization: share, delayMs: this.#readDelay() },
+      memory: {
+        rss: memory.rss,
+        heapUsed: memory.heapUsed,
+        heapTotal: memory.heapTotal,
+        heapLimit: getHeapStatistics().heap_size_limit,
+        external: memory.external,
+        arrayBuffers: memory.arrayBuffers,
+      },
+      gc: this.#recent,
+    };
+    this.#recent = { count: 0, pauseMs: 0, longestMs: 0 };
+    this.#utilization = utilization;
+    this.#readAt = at;
+    return vitals;
+  }
+
+  gcTotals(): GcTotals {
+    return Object.fromEntries(this.#totals);
+  }
+
+  #readDelay(): VitalSigns['loop']['delayMs'] {
+    const late = (nanoseconds: number): number =>
+      Math.max(0, round(nanoseconds / NANOSECONDS_PER_MS - LOOP_DELAY_RESOLUTION_MS));
+    // An empty histogram says NaN and a nonsense minimum: no tick of it has run yet.
+    const reading =
+      this.#delay.count === 0
+        ? { mean: 0, p50: 0, p99: 0, max: 0 }
+        : {
+            mean: late(this.#delay.mean),
+            p50: late(this.#delay.percentile(50)),
+            p99: late(this.#delay.percentile(99)),
+            max: late(this.#delay.max),
+          };
+    this.#delay.reset();
+    return reading;
+  }
+
+  #addPause(entry: PerformanceEntry): void {
+    const { duration: durationMs } = entry;
+    const { detail } = entry as { detail?: { kind?: number } };
+    const kind = GC_KINDS[detail?.kind ?? -1] ?? 'other';
+    const total = this.#totals.get(kind) ?? { count: 0, pauseMs: 0, longestMs: 0 };
+    this.#totals.set(kind, total);
+    for (const pauses of [total, this.#recent]) {
+      pauses.count += 1;
+      pauses.pauseMs += durationMs;
+      pauses.longestMs = Math.max(pauses.longestMs, durationMs);
+    }
+  }
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 100) / 100;
+}

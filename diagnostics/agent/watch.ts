@@ -1,0 +1,72 @@
+// Asks the main thread for its vital signs and for the recorder's samples at a steady pace, keeps the last minutes of the
+// former and feeds the latter to the detector. Runs in the diagnostics thread: the program pays only for answering.
+import type { LeakReport, RecorderSnapshot } from '../model.js';
+import type { VitalSigns } from './messages.js';
+import { MainThreadBlocked } from './main-link.js';
+import type { MainLink } from './main-link.js';
+
+const VITALS_EVERY_MS = 2_000;
+/** Ten minutes of vital signs: some 100 KB. */
+const VITALS_KEPT_MAX = 300;
+const SNAPSHOT_EVERY_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 1_000;
+
+/** What the agent wants of a detector. */
+export interface LeakDetector {
+  add(snapshot: RecorderSnapshot): void;
+  report(): LeakReport;
+}
+
+export class Watch {
+  readonly #link: MainLink;
+  readonly #detector: LeakDetector;
+  readonly #vitals: VitalSigns[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  #detectorError: string | undefined;
+
+  constructor(link: MainLink, detector: LeakDetector) {
+    this.#link = link;
+    this.#detector = detector;
+  }
+
+  start(): void {
+    this.#timers.push(
+      setInterval(() => this.#look(async () => this.#readVitals()), VITALS_EVERY_MS),
+      setInterval(() => this.#look(async () => this.#readSnapshot()), SNAPSHOT_EVERY_MS),
+    );
+    this.#look(async () => this.#readVitals());
+  }
+
+  stop(): void {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+  }
+
+  /** Oldest first. Where the main thread was blocked there is a gap, and the reading after it covers that time. */
+  vitals(): readonly VitalSigns[] {
+    return this.#vitals;
+  }
+
+  /** @throws Error when the last sample could not be judged. */
+  leaks(): LeakReport {
+    if (this.#detectorError !== undefined) throw new Error(this.#detectorError);
+    return this.#detector.report();
+  }
+
+  async #readVitals(): Promise<void> {
+    this.#vitals.push(await this.#link.ask('vitals', ANSWER_TIMEOUT_MS));
+    if (this.#vitals.length > VITALS_KEPT_MAX) this.#vitals.shift();
+  }
+
+  async #readSnapshot(): Promise<void> {
+    const snapshot = await this.#link.ask('snapshot', ANSWER_TIMEOUT_MS);
+    this.#detector.add(snapshot);
+    this.#detectorError = undefined;
+  }
+
+  #look(read: () => Promise<void>): void {
+    read().catch((error: unknown) => {
+      // A blocked main thread leaves a gap. Anything else is told to whoever asks for the verdict.
+      if (!(error instanceof MainThreadBlocked)) this.#detectorError = String(error);
+    });
+  }
+}

@@ -1,0 +1,136 @@
+// The HTTP server of the diagnostics thread: node:http on a Unix socket, a table of endpoints, errors as text or JSON.
+// It bounds what a client may hold: connections, time, request size.
+import { chmodSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Busy } from '../agent/heavy-gate.js';
+import { MainThreadInNativeCode } from '../agent/inspector-session.js';
+import { MainThreadBlocked } from '../agent/main-link.js';
+import { DebugError, json, text } from './debug-request.js';
+import type { AgentParts, DebugRequest, Endpoint, Reply } from './debug-request.js';
+import { ROUTES } from './routes.js';
+
+const SOCKET_MODE = 0o600;
+const CONNECTIONS_MAX = 64;
+const HEADERS_TIMEOUT_MS = 5_000;
+const KEEP_ALIVE_TIMEOUT_MS = 5_000;
+const BLOCKED_RETRY_AFTER_SECONDS = 5;
+/** Set by the admin port (`proxyDebug`): where the client sees this agent's `/debug`. */
+export const PREFIX_HEADER = 'x-stampede-debug-prefix';
+const PREFIX_PATTERN = /^(?:\/[\w.-]+)+$/;
+
+export class DebugServer {
+  readonly #agent: AgentParts;
+  readonly #stopping = new AbortController();
+  readonly #server: Server;
+
+  constructor(agent: AgentParts) {
+    this.#agent = agent;
+    this.#server = createServer(
+      {
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: HEADERS_TIMEOUT_MS,
+        keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      },
+      (request, response) => {
+        this.#serve(request, response).catch(() => response.destroy());
+      },
+    );
+    this.#server.maxConnections = CONNECTIONS_MAX;
+  }
+
+  /** A thread cannot set the umask, so the mode is set right after; until then the folder (0700) keeps others out. */
+  async listen(socketPath: string): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(socketPath, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    chmodSync(socketPath, SOCKET_MODE);
+  }
+
+  /** Ends running operations and waits until the socket is gone. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const stop = (): void => gone.abort();
+    this.#stopping.signal.addEventListener('abort', stop);
+    request.resume();
+    try {
+      await send(response, await this.#reply(request, gone.signal));
+    } finally {
+      this.#stopping.signal.removeEventListener('abort', stop);
+    }
+  }
+
+  async #reply(request: IncomingMessage, gone: AbortSignal): Promise<Reply> {
+    const { headers, method = 'GET', url = '/' } = request;
+    const { pathname, searchParams: query } = new URL(url, 'http://debug');
+    const prefix = headers[PREFIX_HEADER];
+    const debugRequest: DebugRequest = {
+      query,
+      accept: headers.accept ?? '',
+      gone,
+      prefix: typeof prefix === 'string' && PREFIX_PATTERN.test(prefix) ? prefix : '/debug',
+    };
+    try {
+      return await endpointFor(pathname, method)(debugRequest, this.#agent);
+    } catch (error) {
+      return failure(error, debugRequest);
+    }
+  }
+}
+
+function endpointFor(pathname: string, method: string): Endpoint {
+  const path = pathname.replace(/\/+$/, '');
+  const route = ROUTES.get(path);
+  if (route === undefined) {
+    throw new DebugError(404, 'not_found', `there is nothing at ${pathname}: /debug lists what there is`);
+  }
+  if (method !== route.method && !(method === 'HEAD' && route.method === 'GET')) {
+    throw new DebugError(405, 'method_not_allowed', `${path} wants ${route.method}`, { allow: route.method });
+  }
+  return route.endpoint;
+}
+
+function failure(error: unknown, request: DebugRequest): Reply {
+  const known = asDebugError(error);
+  const body = request.accept.includes('application/json') || request.query.get('format') === 'json';
+  const reply = body ? json({ code: known.code, detail: known.message }) : text(`${known.code}: ${known.message}`);
+  return { ...reply, status: known.status, headers: known.headers };
+}
+
+function asDebugError(error: unknown): DebugError {
+  if (error instanceof DebugError) return error;
+  if (error instanceof Busy) {
+    return new DebugError(429, 'busy', error.message, { 'retry-after': String(error.retryAfterSeconds) });
+  }
+  if (error instanceof MainThreadBlocked || error instanceof MainThreadInNativeCode) {
+    return new DebugError(503, 'main_thread_blocked', error.message, {
+      'retry-after': String(BLOCKED_RETRY_AFTER_SECONDS),
+    });
+  }
+  return new DebugError(500, 'internal', error instanceof Error ? error.message : String(error));
+}
+
+async function send(response: ServerResponse, { status = 200, type, body, headers = {} }: Reply): Promise<void> {
+  response.writeHead(status, {
+    'content-type': type,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...headers,
+  });
+  if (body instanceof Readable) await pipeline(body, response);
+  else response.end(body);
+}

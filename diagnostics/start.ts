@@ -1,0 +1,71 @@
+// The diagnostics agent's way in for code: `startDiagnostics()`. For a program that is not to be changed there is
+// diagnostics/register.ts. Imports nothing of this project outside diagnostics/.
+import path from 'node:path';
+import { isMainThread } from 'node:worker_threads';
+import { Host } from './agent/host.js';
+import { chooseSocketPath, OWNER_VARIABLE, SOCKET_VARIABLE } from './agent/socket-path.js';
+import { startRecorder } from './recorder/recorder.js';
+import type { RecorderOptions } from './recorder/recorder.js';
+
+export interface DiagnosticsOptions {
+  /** Shown on the pages; by default the file name of the program. */
+  readonly name?: string;
+  /** Where to listen; by default `$STAMPEDE_DEBUG_SOCKET`, else `.stampede/run/{pid}.sock`. */
+  readonly socketPath?: string;
+  readonly recorder?: RecorderOptions;
+}
+
+export interface Diagnostics {
+  /** The path of the Unix socket once it listens; undefined when there is none (a warning has said why). */
+  listening(): Promise<string | undefined>;
+  /** Ends the thread, the socket and the recorder, and waits for them. Starting again is possible. */
+  stop(): Promise<void>;
+}
+
+/** One agent per thread, also when the preload and the program's code both start it, from two copies of this package. */
+const RUNNING = Symbol.for('stampede.diagnostics');
+type Registry = Record<typeof RUNNING, Diagnostics | undefined>;
+
+/**
+ * Starts the agent of this process: recorder, diagnostics thread, `/debug` on a Unix socket. Returns at once; what
+ * cannot be started is told by a process warning and never by an exception, because the program matters more. Calling it
+ * again gives the agent that runs. In a worker thread it records that thread for the pages of its process.
+ */
+export function startDiagnostics(options: DiagnosticsOptions = {}): Diagnostics {
+  const registry = globalThis as unknown as Registry;
+  const running = registry[RUNNING];
+  if (running !== undefined) return running;
+  const recorder = startRecorder(options.recorder);
+  const host = isMainThread ? startHost(options, recorder) : undefined;
+  const diagnostics: Diagnostics = {
+    listening: async () => host?.listening(),
+    stop: async () => {
+      registry[RUNNING] = undefined;
+      recorder.stop();
+      await host?.stop();
+    },
+  };
+  registry[RUNNING] = diagnostics;
+  return diagnostics;
+}
+
+function startHost(options: DiagnosticsOptions, recorder: ReturnType<typeof startRecorder>): Host {
+  const { env, pid } = process;
+  const socketPath = chooseSocketPath({ path: options.socketPath, env, pid, cwd: process.cwd() });
+  // Children inherit the name of the socket: this tells them that it is taken.
+  if (env[SOCKET_VARIABLE] !== undefined) env[OWNER_VARIABLE] ??= String(pid);
+  const host = new Host({
+    threadFile: new URL('./agent/thread.js', import.meta.url),
+    data: {
+      socketPath,
+      name: options.name ?? path.basename(process.argv[1] ?? 'node'),
+      pid,
+      nodeVersion: process.version,
+      startedAt: Date.now() - Math.round(process.uptime() * 1000),
+    },
+    recorder,
+    warn: (reason) => process.emitWarning(reason, { type: 'StampedeDiagnostics' }),
+  });
+  host.start();
+  return host;
+}
