@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import fastify from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import { EXIT } from '../cluster/exit-codes.js';
 
 export interface BaselineReady {
   readonly port: number;
@@ -20,10 +21,6 @@ if (cluster.isPrimary) await supervise(Number(process.argv[2]));
 else await serve();
 
 async function supervise(workers: number): Promise<void> {
-  process.on('disconnect', () => {
-    for (const worker of Object.values(cluster.workers ?? {})) worker?.kill();
-    process.exit();
-  });
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   const forked = Array.from({ length: workers }, () => cluster.fork());
   const addresses = await Promise.all(
@@ -33,6 +30,14 @@ async function supervise(workers: number): Promise<void> {
     }),
   );
   const pids = forked.flatMap((worker) => worker.process.pid ?? []);
+  process.on('disconnect', () => {
+    // Not killed: a profile is written at an orderly end.
+    for (const worker of forked) worker.process.disconnect();
+    Promise.all(forked.map((worker) => once(worker, 'exit'))).then(
+      () => process.exit(),
+      () => process.exit(EXIT.failed),
+    );
+  });
   process.send?.({ port: addresses[0]?.port ?? 0, pids } satisfies BaselineReady);
 }
 

@@ -1,4 +1,5 @@
 // What the measurement of the claim path reports: scenarios, one round of one of them, and the summary over rounds.
+import type { Versions } from './databases.js';
 import type { LoadResult } from './load-job.js';
 import type { ProcessKind } from './service.js';
 import type { Spread } from './statistics.js';
@@ -26,8 +27,10 @@ export interface Round {
   readonly latencyMs: LoadResult['latencyMs'];
   readonly answers: LoadResult['answers'];
   readonly unanswered: number;
-  /** A lower bound: every EVALSHA counts, also the few of ledger and jobs. Undefined for the baseline. */
-  readonly claimsPerScriptCall: number | undefined;
+  /** Of the service. A lower bound: every EVALSHA counts, also those of ledger and jobs. */
+  readonly claimsPerScriptCall?: number;
+  /** Of claims that are granted: rows that the ledger wrote in one transaction. A lower bound, too. */
+  readonly rowsPerCommit?: number;
   /** Share of the machine that nobody of ours used: other programs, the kernel's own work, the host. */
   readonly foreignCpuShare: number;
 }
@@ -38,7 +41,8 @@ export interface ScenarioResult {
   readonly httpRatio: Spread;
   readonly requestsPerSecond: Spread;
   readonly latencyMs: { readonly p50: Spread; readonly p99: Spread };
-  readonly claimsPerScriptCall: Spread | undefined;
+  readonly claimsPerScriptCall?: Spread;
+  readonly rowsPerCommit?: Spread;
   readonly foreignCpuShare: Spread;
   /** Sums over all rounds. */
   readonly answers: Readonly<Record<string, number>>;
@@ -52,7 +56,7 @@ export interface ClaimsResult {
   readonly scenarios: readonly ScenarioResult[];
   /** What the service costs while nobody asks: it is part of every figure, not subtracted. */
   readonly idleCpuMicrosPerSecond: CpuMicros;
-  readonly servers: { readonly redis: string; readonly mariadb: string };
+  readonly servers: Versions;
 }
 
 /** Throws when there is no round. */
@@ -60,6 +64,7 @@ export function summarize(scenario: Scenario, rounds: readonly Round[]): Scenari
   const over = (value: (round: Round) => number): Spread => spreadOf(rounds.map(value));
   const kinds = Object.keys(rounds[0]?.cpuMicrosPerRequest ?? {}) as ProcessKind[];
   const batches = rounds.flatMap((round) => round.claimsPerScriptCall ?? []);
+  const commits = rounds.flatMap((round) => round.rowsPerCommit ?? []);
   const answers: Record<string, number> = {};
   for (const round of rounds) {
     for (const [answer, times] of Object.entries(round.answers)) answers[answer] = (answers[answer] ?? 0) + times;
@@ -73,7 +78,8 @@ export function summarize(scenario: Scenario, rounds: readonly Round[]): Scenari
     httpRatio: over((round) => round.httpRatio),
     requestsPerSecond: over((round) => round.requestsPerSecond),
     latencyMs: { p50: over((round) => round.latencyMs.p50), p99: over((round) => round.latencyMs.p99) },
-    claimsPerScriptCall: batches.length === 0 ? undefined : spreadOf(batches),
+    ...(batches.length > 0 && { claimsPerScriptCall: spreadOf(batches) }),
+    ...(commits.length > 0 && { rowsPerCommit: spreadOf(commits) }),
     foreignCpuShare: over((round) => round.foreignCpuShare),
     answers,
     unanswered,

@@ -129,19 +129,17 @@ class ClaimsBench {
     const { requests } = this.#options;
     const ofService = scenario !== 'baseline';
     const target = ofService ? this.#service : this.#baseline;
-    if (ofService) await this.#service.whenWritten();
+    const { databases } = this.#service;
+    if (ofService) await databases.whenWritten();
+    const counted = await databases.counters();
     let before: Reading | undefined;
-    let callsBefore = 0;
     const job = { url: target.url, couponId: scenario, userPrefix: usersOf(scenario, round), requests };
-    const result = await this.#drive(job, async () => {
-      if (ofService) callsBefore = await this.#service.scriptCalls();
-      before = this.#read(target);
-    });
+    const result = await this.#drive(job, () => (before = this.#read(target)));
     // A claim has cost all that it costs when its row is written.
-    if (ofService) await this.#service.whenWritten();
+    if (ofService) await databases.whenWritten();
     const after = this.#read(target);
     if (before === undefined) throw new Error('the load began before it was measured');
-    const calls = ofService ? (await this.#service.scriptCalls()) - callsBefore : 0;
+    const { scriptCalls, commits } = await databases.counters();
     const { latencyMs, answers, unanswered, durationMs } = result;
     return {
       cpuMicrosPerRequest: cpuPer(requests, before, after),
@@ -149,7 +147,8 @@ class ClaimsBench {
       latencyMs,
       answers,
       unanswered,
-      claimsPerScriptCall: calls === 0 ? undefined : requests / calls,
+      ...(ofService && { claimsPerScriptCall: requests / (scriptCalls - counted.scriptCalls) }),
+      ...(scenario === 'claimed' && { rowsPerCommit: requests / (commits - counted.commits) }),
       foreignCpuShare: foreignShare(before, after),
     };
   }
@@ -162,10 +161,10 @@ class ClaimsBench {
   }
 
   /** One job of the load generator; `beforeGo` runs when its connections are open and no request is under way. */
-  async #drive(job: Omit<LoadJob, 'connections'>, beforeGo?: () => Promise<void>): Promise<LoadResult> {
+  async #drive(job: Omit<LoadJob, 'connections'>, beforeGo?: () => void): Promise<LoadResult> {
     const { connections } = this.#options;
     await this.#askLoad('connected', { kind: 'connect', ...job, connections }, CONNECT_TIMEOUT_MS);
-    await beforeGo?.();
+    beforeGo?.();
     return await this.#askLoad('done', { kind: 'go' }, JOB_TIMEOUT_MS);
   }
 

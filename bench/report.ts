@@ -31,7 +31,12 @@ export interface BenchResult {
 }
 
 const PLAIN = { style: { head: [], border: [] } };
-const COLUMNS: readonly ProcessKind[] = ['http', 'redis', 'ledger', 'mariadb'];
+const PROCESSES: readonly (readonly [ProcessKind, string])[] = [
+  ['http', 'http workers'],
+  ['redis', 'Redis'],
+  ['ledger', 'ledger'],
+  ['mariadb', 'MariaDB'],
+];
 
 export function describe(result: BenchResult): string {
   const { machine, claims, scripts } = result;
@@ -47,33 +52,31 @@ export function describe(result: BenchResult): string {
 function describeClaims({ scenarios, idleCpuMicrosPerSecond }: ClaimsResult, options: BenchResult['options']): string {
   const table = new Table({
     ...PLAIN,
-    head: ['scenario', 'http', '/ baseline', 'Redis', 'ledger', 'MariaDB', 'claims/call', 'req/s', 'p50 ms', 'p99 ms'],
-    colAligns: ['left', ...Array<'right'>(9).fill('right')],
+    head: ['', ...scenarios.map(({ scenario }) => scenario)],
+    colAligns: ['left', ...scenarios.map(() => 'right' as const)],
   });
-  for (const scenario of scenarios) table.push(rowOf(scenario));
+  const row = (title: string, digits: number, value: (scenario: ScenarioResult) => Spread | undefined): void => {
+    table.push([title, ...scenarios.map((scenario) => spreadText(value(scenario), digits))]);
+  };
+  for (const [kind, title] of PROCESSES)
+    row(`${title}, µs of CPU`, 1, (scenario) => scenario.cpuMicrosPerRequest[kind]);
+  row('http against baseline', 2, ({ httpRatio }) => httpRatio);
+  row('claims per script call', 0, ({ claimsPerScriptCall }) => claimsPerScriptCall);
+  row('rows per transaction', 0, ({ rowsPerCommit }) => rowsPerCommit);
+  row('requests per second', 0, ({ requestsPerSecond }) => requestsPerSecond);
+  row('latency p50, ms', 1, ({ latencyMs }) => latencyMs.p50);
+  row('latency p99, ms', 1, ({ latencyMs }) => latencyMs.p99);
+
   const { rounds, requests, connections, workers } = options;
   const foreign = Math.max(...scenarios.map((scenario) => scenario.foreignCpuShare.median));
   return [
-    `µs of CPU per request by process: median (lowest to highest) of ${rounds} interleaved rounds of ${requests} requests`,
+    `Per request: median (lowest to highest) of ${rounds} interleaved rounds of ${requests} requests`,
     `over ${connections} connections, ${workers} http ${workers === 1 ? 'worker' : 'workers'}:`,
     table.toString(),
     `One clock tick is ${(RESOLUTION_MICROS / requests).toFixed(2)} µs per request. The idle service uses ${idleText(idleCpuMicrosPerSecond)}.`,
-    `Not ours: up to ${(foreign * 100).toFixed(0)} % of the machine (median of a scenario).`,
+    `Others used up to ${(foreign * 100).toFixed(0)} % of the machine (median of a scenario): above 20 %, repeat it on a quieter one.`,
     ...scenarios.filter((scenario) => !scenario.asExpected).map(complaintOf),
   ].join('\n');
-}
-
-function rowOf(scenario: ScenarioResult): string[] {
-  const { cpuMicrosPerRequest, httpRatio, claimsPerScriptCall, requestsPerSecond, latencyMs } = scenario;
-  return [
-    scenario.scenario,
-    ...[spreadText(cpuMicrosPerRequest.http, 1), spreadText(httpRatio, 2)],
-    ...COLUMNS.slice(1).map((kind) => spreadText(cpuMicrosPerRequest[kind], 1)),
-    claimsPerScriptCall?.median.toFixed(0) ?? '',
-    requestsPerSecond.median.toFixed(0),
-    latencyMs.p50.median.toFixed(1),
-    latencyMs.p99.median.toFixed(1),
-  ];
 }
 
 function describeScripts(scripts: readonly ScriptResult[]): string {

@@ -9,15 +9,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
-import { outboxKey } from '../coupons/keys.js';
 import { findFreePort } from '../platform/embedded/free-port.js';
 import { findRecorded, stopRecorded } from '../platform/embedded/process-record.js';
 import type { Log } from '../platform/log.js';
-import type { RowDataPacket } from '../platform/mysql.js';
-import { connectMysql } from '../platform/mysql.js';
 import { packagePath } from '../platform/package-root.js';
-import { connectRedis, whenRedisReady } from '../platform/redis.js';
+import type { Versions } from './databases.js';
+import { Databases } from './databases.js';
 
 const READY_LINE = 'stampede ready';
 const READY_TIMEOUT_MS = 120_000;
@@ -26,8 +23,6 @@ const STOP_TIMEOUT_MS = 90_000;
 /** For a second wish, and for servers left behind. */
 const HURRY_TIMEOUT_MS = 15_000;
 const ADMIN_TIMEOUT_MS = 30_000;
-const REDIS_TIMEOUT_MS = 5_000;
-const OUTBOX_TIMEOUT_MS = 120_000;
 const POLL_MS = 25;
 const OUTPUT_CHARACTERS_MAX = 4_000;
 const SHARD_COUNT = 16;
@@ -45,12 +40,9 @@ export interface ServiceOptions {
 export interface Service {
   readonly url: string;
   readonly pids: Readonly<Record<ProcessKind, readonly number[]>>;
-  readonly versions: { readonly redis: string; readonly mariadb: string };
+  readonly databases: Databases;
+  readonly versions: Versions;
   createCoupon(couponId: string, total: number): Promise<void>;
-  /** Resolves when the ledger has written everything there was to write. */
-  whenWritten(): Promise<void>;
-  /** How many scripts Redis has run by their hash so far. */
-  scriptCalls(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -78,25 +70,22 @@ export async function startService({ workers, execArgv, log, signal }: ServiceOp
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let redis: Redis | undefined;
+  let databases: Databases | undefined;
   const stop = async (): Promise<void> => {
-    redis?.disconnect();
+    await databases?.close();
     await stopService(child, dir, log);
     await rm(dir, { recursive: true, force: true });
   };
   try {
     await whenReady(child, signal);
     const { pids, redisUrl, mysqlUrl } = processesOf(child, dir);
-    const client = connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
-    redis = client;
-    await whenRedisReady(client, REDIS_TIMEOUT_MS);
+    databases = new Databases({ redisUrl, mysqlUrl, shardCount: SHARD_COUNT, log, signal });
     return {
       url: `http://127.0.0.1:${port}`,
       pids,
-      versions: { redis: await redisVersion(client), mariadb: await mariadbVersion(mysqlUrl) },
+      databases,
+      versions: await databases.versions(),
       createCoupon: (couponId, total) => createCoupon(adminPort, adminToken, couponId, total),
-      whenWritten: () => whenOutboxesEmpty(client, signal),
-      scriptCalls: async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0),
       stop,
     };
   } catch (error) {
@@ -179,30 +168,6 @@ async function createCoupon(adminPort: number, token: string, couponId: string, 
   });
   const answer = await response.text();
   if (!response.ok) throw new Error(`the coupon ${couponId} could not be created: ${response.status} ${answer}`);
-}
-
-async function whenOutboxesEmpty(redis: Redis, signal: AbortSignal): Promise<void> {
-  const deadline = Date.now() + OUTBOX_TIMEOUT_MS;
-  for (let shard = 0; shard < SHARD_COUNT; shard++) {
-    while ((await redis.xlen(outboxKey(shard))) > 0) {
-      if (Date.now() > deadline) throw new Error(`the ledger was not done within ${OUTBOX_TIMEOUT_MS} ms`);
-      await delay(POLL_MS, undefined, { signal });
-    }
-  }
-}
-
-async function redisVersion(redis: Redis): Promise<string> {
-  return /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? 'unknown';
-}
-
-async function mariadbVersion(url: string): Promise<string> {
-  const connection = await connectMysql(url);
-  try {
-    const [rows] = await connection.query<RowDataPacket[]>('SELECT VERSION() AS version');
-    return String(rows[0]?.['version']);
-  } finally {
-    await connection.end();
-  }
 }
 
 /** In order; what does not end in time is hurried, then killed, its servers last. */

@@ -1,0 +1,80 @@
+// The benchmark's own connections to the Redis and the MariaDB of the service: whether the ledger is done, and what the
+// servers have counted. Used while nothing is measured, but for the look whether the ledger is done. Writes nothing.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { outboxKey } from '../coupons/keys.js';
+import type { Log } from '../platform/log.js';
+import type { Pool, RowDataPacket } from '../platform/mysql.js';
+import { createMysqlPool } from '../platform/mysql.js';
+import { connectRedis, whenRedisReady } from '../platform/redis.js';
+
+const REDIS_TIMEOUT_MS = 5_000;
+const OUTBOX_TIMEOUT_MS = 120_000;
+const POLL_MS = 25;
+
+export interface DatabaseOptions {
+  readonly redisUrl: string;
+  readonly mysqlUrl: string;
+  readonly shardCount: number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** Since the servers started. */
+export interface Counters {
+  /** Scripts that Redis has run by their hash: batches of claims, and the few of ledger and jobs. */
+  readonly scriptCalls: number;
+  /** Transactions: batches of the ledger, and the few of jobs. */
+  readonly commits: number;
+}
+
+export interface Versions {
+  readonly redis: string;
+  readonly mariadb: string;
+}
+
+export class Databases {
+  readonly #redis: Redis;
+  readonly #mysql: Pool;
+  readonly #shardCount: number;
+  readonly #signal: AbortSignal;
+
+  constructor({ redisUrl, mysqlUrl, shardCount, log, signal }: DatabaseOptions) {
+    this.#redis = connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
+    this.#mysql = createMysqlPool(mysqlUrl, 1);
+    this.#shardCount = shardCount;
+    this.#signal = signal;
+  }
+
+  async versions(): Promise<Versions> {
+    await whenRedisReady(this.#redis, REDIS_TIMEOUT_MS);
+    const redis = /redis_version:(\S+)/.exec(await this.#redis.info('server'))?.[1] ?? 'unknown';
+    const [rows] = await this.#mysql.query<RowDataPacket[]>('SELECT VERSION() AS version');
+    return { redis, mariadb: String(rows[0]?.['version']) };
+  }
+
+  /** Resolves when every outbox is empty. Rejects when that takes too long. */
+  async whenWritten(): Promise<void> {
+    const deadline = Date.now() + OUTBOX_TIMEOUT_MS;
+    for (let shard = 0; shard < this.#shardCount; shard++) {
+      while ((await this.#redis.xlen(outboxKey(shard))) > 0) {
+        if (Date.now() > deadline) throw new Error(`the ledger was not done within ${OUTBOX_TIMEOUT_MS} ms`);
+        await delay(POLL_MS, undefined, { signal: this.#signal });
+      }
+    }
+  }
+
+  async counters(): Promise<Counters> {
+    const stats = await this.#redis.info('commandstats');
+    const [rows] = await this.#mysql.query<RowDataPacket[]>("SHOW GLOBAL STATUS LIKE 'Com_commit'");
+    return {
+      scriptCalls: Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0),
+      commits: Number(rows[0]?.['Value']),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#redis.disconnect();
+    await this.#mysql.end();
+  }
+}
