@@ -26,10 +26,14 @@ export async function insertGrants(connection: Queryable, grants: readonly Grant
     // delivery, or a conflict: neither may keep the rest of the batch out.
     if (mysqlErrno(error) !== ER_DUP_ENTRY) throw error;
     const taken = await takenKeys(connection, sorted);
-    await insertRows(
-      connection,
-      sorted.filter((grant) => !taken.has(numberKey(grant)) && !taken.has(userKey(grant))),
-    );
+    const missing = sorted.filter((grant) => {
+      const keys = [numberKey(grant), userKey(grant)];
+      if (keys.some((key) => taken.has(key))) return false;
+      // Two of one batch may be at odds with each other, too: the first one counts.
+      for (const key of keys) taken.add(key);
+      return true;
+    });
+    await insertRows(connection, missing);
   }
 }
 

@@ -50,10 +50,10 @@ export async function readCoupons(
   return rows.map(couponRow);
 }
 
-/** Ids of coupons with a change that was asked for and is not known to be applied. */
+/** Ids of some coupons with a change that was asked for and is not known to be applied; others another time. */
 export async function readUnfinished(connection: Queryable, limit: number): Promise<string[]> {
   const [rows] = await connection.query<RowDataPacket[]>(
-    'SELECT coupon_id FROM coupon WHERE applied_version < version ORDER BY coupon_id LIMIT ?',
+    'SELECT coupon_id FROM coupon WHERE applied_version < version ORDER BY RAND() LIMIT ?',
     [limit],
   );
   return rows.map((row) => String(row['coupon_id']));
@@ -141,6 +141,18 @@ export async function settleVersion(
       WHERE coupon.coupon_id = ? AND coupon_stock_log.version = ?`,
     [couponId, version],
   );
+}
+
+/** True when MySQL has this version as applied, with this outcome. */
+export async function isSettledAs(
+  connection: Queryable,
+  change: { couponId: string; version: number; outcome: ChangeOutcome },
+): Promise<boolean> {
+  const { couponId, version, outcome } = change;
+  const row = await readCoupon(connection, couponId);
+  if (row === undefined || row.appliedVersion < version) return false;
+  const logged = await readStockLog(connection, couponId, { version });
+  return logged === undefined ? outcome === 'applied' : logged.status === outcome;
 }
 
 /** Raises the ceilings after grants were written; never lowers one. In the order of the ids, against deadlocks. */

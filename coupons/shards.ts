@@ -18,7 +18,7 @@ export class Shards {
   readonly #mysql: Pool;
   #rows = new Map<number, ShardRow>();
   #refreshing: Promise<void> | undefined;
-  #refreshedAt = 0;
+  #refreshedAt = -Infinity;
 
   constructor(mysql: Pool, count: number) {
     this.#mysql = mysql;
@@ -45,7 +45,7 @@ export class Shards {
 
   /** Reads all epochs. Concurrent callers share one read; calls that come right after one another are answered from it. */
   async refresh(): Promise<void> {
-    if (this.#refreshing === undefined && Date.now() - this.#refreshedAt < REFRESH_INTERVAL_MS_MIN) return;
+    if (this.#refreshing === undefined && performance.now() - this.#refreshedAt < REFRESH_INTERVAL_MS_MIN) return;
     this.#refreshing ??= this.#read().finally(() => {
       this.#refreshing = undefined;
     });
@@ -54,7 +54,7 @@ export class Shards {
 
   async #read(): Promise<void> {
     const rows = await readShards(this.#mysql);
-    this.#refreshedAt = Date.now();
+    this.#refreshedAt = performance.now();
     this.#rows = new Map(rows.map((row) => [row.shard, row]));
   }
 }

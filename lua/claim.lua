@@ -51,6 +51,16 @@ for _, group in ipairs(groups) do
   end
   if group.coupon then
     group.receipts = redis.call('HMGET', group.claimed_key, unpack(ARGV, group.first, group.last))
+    for i, receipt in ipairs(group.receipts) do
+      if receipt then
+        local no, at = read_receipt(receipt)
+        if not no then
+          fence_damaged(fence_key)
+          return { FENCED }
+        end
+        group.receipts[i] = { no, at }
+      end
+    end
   end
 end
 
@@ -75,7 +85,7 @@ for i, group in ipairs(groups) do
     if not coupon then
       answer(group.code, 0, 0)
     elseif receipt then
-      answer(ALREADY_CLAIMED, read_receipt(receipt))
+      answer(ALREADY_CLAIMED, receipt[1], receipt[2])
     elseif granted[user] then
       -- The same user twice in one batch.
       answer(ALREADY_CLAIMED, granted[user], now)

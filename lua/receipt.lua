@@ -5,7 +5,7 @@
 -- ARGV[1] epoch   ARGV[2] coupon id   ARGV[3] user id
 --
 -- Answers { code, claim number, claimed at (ms), acknowledgement level } with code FOUND, or { code } with NOT_CLAIMED,
--- UNKNOWN_COUPON or FENCED.
+-- UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
 
 -- @include codes
 -- @include fence

@@ -5,7 +5,7 @@
 -- ARGV[1] epoch   ARGV[2] coupon id
 --
 -- Answers { FOUND, refusal (NOT_OPEN, PAUSED, ENDED, SOLD_OUT or 0), total, remaining, highest, ceiling, opens_at or -1,
--- closes_at or -1, version }, or { code } with UNKNOWN_COUPON or FENCED.
+-- closes_at or -1, version }, or { code } with UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
 
 -- @include codes
 -- @include fence

@@ -1,17 +1,20 @@
 // Whether Redis keeps what it has acknowledged: AOF on, flushed to disk before every reply. Asked at each connection and
-// again while it runs, since an operator may change it any time.
+// again every 5 s, since an operator may change it any time; a change is noticed that much later.
 import type { Redis } from 'ioredis';
+import type { Log } from './log.js';
 
 const CHECK_INTERVAL_MS = 5_000;
 
 export class RedisDurability {
   readonly #redis: Redis;
   readonly #timer: NodeJS.Timeout;
+  readonly #log: Log;
   #fsyncBeforeReply = false;
 
   /** Begins to ask; `stop` ends it. */
-  constructor(redis: Redis) {
+  constructor(redis: Redis, log: Log) {
     this.#redis = redis;
+    this.#log = log;
     redis.on('ready', this.#check);
     redis.on('close', this.#forget);
     this.#timer = setInterval(this.#check, CHECK_INTERVAL_MS);
@@ -35,14 +38,22 @@ export class RedisDurability {
 
   readonly #check = (): void => {
     fsyncsBeforeReply(this.#redis).then((answer) => {
+      if (this.#fsyncBeforeReply && !answer) this.#log.warn('Redis does not flush before it replies any more');
       this.#fsyncBeforeReply = answer;
     }, this.#forget);
   };
 }
 
-/** True when `appendonly yes` and `appendfsync always` are in force. Rejects when Redis does not answer. */
+/**
+ * True when every reply waits for the disk: `appendonly yes`, `appendfsync always`, also during a rewrite of the file
+ * (`no-appendfsync-on-rewrite no`), and the latest write succeeded. Rejects when Redis does not answer.
+ */
 export async function fsyncsBeforeReply(redis: Redis): Promise<boolean> {
-  const flat = (await redis.config('GET', 'append*')) as string[];
+  const flat = (await redis.config('GET', '*append*')) as string[];
   const value = (name: string): string | undefined => flat[flat.indexOf(name) + 1];
-  return value('appendonly') === 'yes' && value('appendfsync') === 'always';
+  const configured =
+    value('appendonly') === 'yes' && value('appendfsync') === 'always' && value('no-appendfsync-on-rewrite') === 'no';
+  if (!configured) return false;
+  const persistence = await redis.info('persistence');
+  return persistence.includes('aof_enabled:1') && persistence.includes('aof_last_write_status:ok');
 }

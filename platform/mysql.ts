@@ -14,10 +14,11 @@ export const MIGRATION_TIMEOUT_MS = 3_600_000;
 const QUEUE_LIMIT = 1_000;
 const DEADLOCK_ATTEMPTS_MAX = 10;
 
-// Strict: a value that does not fit is an error, never cut. READ COMMITTED: no gap locks, no stale snapshots.
+// Strict: a value that does not fit is an error, never cut. READ COMMITTED: no gap locks, no stale snapshots. wait_timeout: a
+// process that is stopped in the middle of a transaction must not hold its locks for hours.
 const PIN_SESSION =
   "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', " +
-  "time_zone = '+00:00', transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 10";
+  "time_zone = '+00:00', transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 10, wait_timeout = 60";
 // MariaDB before 11.1 knows the isolation only under its older name.
 const PIN_SESSION_MARIADB = PIN_SESSION.replace('transaction_isolation', 'tx_isolation');
 
@@ -35,6 +36,17 @@ export class Connection implements Queryable {
   constructor(raw: mysql.Connection, queryTimeoutMs: number) {
     this.#raw = raw;
     this.#queryTimeoutMs = queryTimeoutMs;
+  }
+
+  /** Marks the connection as destroyed when the server ends it, as it does with idle ones. */
+  static watched(raw: mysql.Connection, queryTimeoutMs: number): Connection {
+    const connection = new Connection(raw, queryTimeoutMs);
+    const onEnd = (): void => {
+      connection.#destroyed = true;
+    };
+    raw.on('end', onEnd);
+    raw.on('error', onEnd);
+    return connection;
   }
 
   async query<T extends QueryResult>(sql: string, values: readonly unknown[] = []): Promise<[T, FieldPacket[]]> {
@@ -113,7 +125,7 @@ export async function connectMysql(
   { multipleStatements = false, queryTimeoutMs = QUERY_TIMEOUT_MS } = {},
 ): Promise<Connection> {
   const raw = await mysql.createConnection({ ...optionsOf(url), multipleStatements });
-  const connection = new Connection(raw, queryTimeoutMs);
+  const connection = Connection.watched(raw, queryTimeoutMs);
   await pinSession(connection);
   return connection;
 }

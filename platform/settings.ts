@@ -171,7 +171,7 @@ export const SETTINGS: SettingsTable = {
     variable: 'DRAIN_TIMEOUT_MS',
     defaultText: '20000',
     meaning: 'Milliseconds that each role may take to drain before it is killed.',
-    read: whole(20_000, 1_000, 600_000),
+    read: whole(20_000, 5_000, 600_000),
   },
   logLevel: {
     variable: 'LOG_LEVEL',

@@ -36,6 +36,7 @@ export interface MailboxLimits {
 export class PendingClaim {
   readonly couponId: string;
   readonly userId: string;
+  /** By `performance.now()`, which does not jump with the wall clock. */
   readonly expiresAt: number;
   #answer: ((outcome: ClaimOutcome) => void) | undefined;
 
@@ -85,7 +86,7 @@ export class Mailbox {
     if (this.#closed) return Promise.resolve(NOT_SENT);
     if (this.#waiting.length >= this.#limits.depthMax) return Promise.resolve(OVERLOADED);
     return new Promise((answer) => {
-      this.#waiting.push(new PendingClaim(couponId, userId, Date.now() + this.#limits.timeLimitMs, answer));
+      this.#waiting.push(new PendingClaim(couponId, userId, performance.now() + this.#limits.timeLimitMs, answer));
       this.#expiryTimer ??= setInterval(() => this.#expire(), EXPIRY_INTERVAL_MS);
       if (!this.#flushScheduled && this.#calls.size < this.#limits.callsMax) {
         this.#flushScheduled = true;
@@ -121,7 +122,7 @@ export class Mailbox {
   }
 
   #expire(): void {
-    const now = Date.now();
+    const now = performance.now();
     // Oldest first in both places, so the first young one ends the search.
     let expired = 0;
     while (expired < this.#waiting.length && (this.#waiting[expired]?.expiresAt ?? Infinity) <= now) {

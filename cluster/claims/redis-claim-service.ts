@@ -27,6 +27,8 @@ const MYSQL_CONNECTIONS = 3;
 const REFRESH_CLOSED_MS = 250;
 /** … and otherwise, to notice that somebody else has closed one. */
 const REFRESH_OPEN_MS = 5_000;
+/** Unknown coupon ids that MySQL is asked about at once; whoever asks for one more may try again. */
+const ASKING_MAX = 256;
 /** Coupons remembered as being at level `replica`; more only take the longer way. */
 const REPLICA_COUPONS_MAX = 10_000;
 
@@ -56,6 +58,7 @@ class RedisClaimService implements ClaimService {
   readonly #shards: Shards;
   /** Questions to MySQL under way, by coupon: a stampede on one unknown coupon asks once. */
   readonly #asking = new Map<string, Promise<ErrorCode>>();
+  readonly #timeLimitMs: number;
   #lookups = 0;
   #refreshTimer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -65,8 +68,9 @@ class RedisClaimService implements ClaimService {
     if (redisUrl === undefined || mysqlUrl === undefined) throw new Error('database URLs are missing');
     const connect = () => connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: claimTimeoutMs }, log);
     this.#log = log;
+    this.#timeLimitMs = claimTimeoutMs;
     this.#redis = connect();
-    this.#durability = new RedisDurability(this.#redis);
+    this.#durability = new RedisDurability(this.#redis, log);
     this.#mysql = createMysqlPool(mysqlUrl, MYSQL_CONNECTIONS, claimTimeoutMs);
     this.#ledger = new LedgerWatch(this.#mysql, log);
     this.#shards = new Shards(this.#mysql, shardCount);
@@ -160,7 +164,9 @@ class RedisClaimService implements ClaimService {
   #whyUnknown(couponId: string): Promise<ErrorCode> {
     const asked = this.#asking.get(couponId);
     if (asked !== undefined) return asked;
-    const asking = this.#askMysql(couponId).finally(() => this.#asking.delete(couponId));
+    if (this.#asking.size >= ASKING_MAX) return Promise.resolve('unavailable');
+    const limited = within(this.#timeLimitMs, this.#askMysql(couponId), 'unavailable' as const);
+    const asking = limited.finally(() => this.#asking.delete(couponId));
     this.#asking.set(couponId, asking);
     return asking;
   }
@@ -170,7 +176,7 @@ class RedisClaimService implements ClaimService {
       const [rows] = await this.#mysql.query<RowDataPacket[]>('SELECT 1 FROM coupon WHERE coupon_id = ?', [couponId]);
       return rows.length > 0 ? 'unavailable' : 'unknown_coupon';
     } catch (error) {
-      this.#log.warn({ err: error, couponId }, 'MySQL could not tell whether a coupon exists');
+      this.#log.debug({ err: error, couponId }, 'MySQL could not tell whether a coupon exists');
       return 'unavailable';
     }
   }
@@ -185,7 +191,11 @@ class RedisClaimService implements ClaimService {
       const own = couponKeys(shard, couponId);
       const keys = [fenceKey(shard), own.coupon, own.stock, own.claimedUser];
       const values = (await runScript(this.#redis, script, keys, [epoch, couponId, ...rest])) as unknown[];
-      if (values[0] === CODE.FENCED) this.#refresh();
+      if (values[0] === CODE.FENCED) {
+        this.#refresh();
+        // The reading scripts may not write, so they cannot fence a shard that they find damaged.
+        await runScript(this.#redis, this.#scripts.find_damage, keys, [epoch, couponId]);
+      }
       if (values[0] === CODE.UNKNOWN_COUPON) return refused(await this.#whyUnknown(couponId));
       return { values };
     } catch (error) {
@@ -211,6 +221,15 @@ class RedisClaimService implements ClaimService {
         this.#refreshTimer = setTimeout(() => this.#refresh(), interval);
       });
   }
+}
+
+/** What `promise` resolves with, or `fallback` when that takes longer than `limitMs`. */
+async function within<T>(limitMs: number, promise: Promise<T>, fallback: T): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<T>((resolve) => {
+    timer = setTimeout(() => resolve(fallback), limitMs);
+  });
+  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 function refused(code: ErrorCode): Refused {

@@ -9,6 +9,7 @@ local ENDED = -4
 local LEDGER_BEHIND = -5
 local UNKNOWN_COUPON = -6
 local NOT_CLAIMED = -7
+local COUPON_CLOSED = -8
 local FENCED = -10
 local STALE = -11
 local VERSION_GAP = -12

@@ -1,12 +1,13 @@
 -- Reads what decides about a coupon and checks that its three keys agree. Needs codes and fence.
--- Answers a table, or nil and UNKNOWN_COUPON or FENCED (a key was lost).
+-- Answers a table, or nil and UNKNOWN_COUPON, COUPON_CLOSED or FENCED (a key was lost).
 local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_key)
   local fields = redis.call(
     'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'total', 'outcome'
   )
   if not fields[1] then
-    local lost = redis.call('HEXISTS', fence_key, 'coupon:' .. coupon_id) == 1
-      or redis.call('EXISTS', stock_key, claimed_key) > 0
+    local loaded = redis.call('HGET', fence_key, 'coupon:' .. coupon_id)
+    if loaded == '0' then return nil, COUPON_CLOSED end
+    local lost = loaded or redis.call('EXISTS', stock_key, claimed_key) > 0
     return nil, lost and FENCED or UNKNOWN_COUPON
   end
   local coupon = {

@@ -44,7 +44,7 @@ const rows = async () => {
 describe('a batch', () => {
   it('is written, whatever its order, with the time to the millisecond', async () => {
     const result = await write([grant(2, 'bob'), grant(1, 'ann'), grant(1, 'ann', 'SALE')]);
-    expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0', '1-0'], conflicts: [], rows: 3 });
+    expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0', '1-0'], conflicts: [] });
     expect(result.status === 'written' && [...result.ceilings]).toEqual([
       ['sale', 12],
       ['SALE', 11],
@@ -73,7 +73,7 @@ describe('a batch', () => {
     // Either may lose a deadlock, as it may against anybody: the ledger then tries again.
     const both = await Promise.allSettled([writeBatch(connection, task), writeBatch(other, task)]);
     expect(both.some(({ status }) => status === 'fulfilled')).toBe(true);
-    expect(await write(entries)).toMatchObject({ conflicts: [], rows: 500 });
+    expect(await write(entries)).toMatchObject({ conflicts: [] });
     expect(await rows()).toHaveLength(500);
   });
 
@@ -98,8 +98,8 @@ describe('a batch', () => {
   it('reports as a conflict, and never as written, a number or a user that another claim has', async () => {
     await write([grant(1, 'ann'), grant(2, 'bob')]);
     const result = await write([grant(1, 'eve'), grant(3, 'bob'), grant(4, 'dan')]);
-    expect(result).toMatchObject({ status: 'written', ids: ['4-0'], rows: 1 });
-    expect(result.status === 'written' && result.conflicts.map(({ userId }) => userId)).toEqual(['eve', 'bob']);
+    expect(result).toMatchObject({ status: 'written', ids: ['4-0'] });
+    expect(result.status === 'written' && result.conflicts).toMatchObject([{ userId: 'eve' }, { userId: 'bob' }]);
     expect(await rows()).toEqual([
       ['sale', 1, 'ann'],
       ['sale', 2, 'bob'],

@@ -26,6 +26,10 @@ const REDIS_TIMEOUT_MS = 10_000;
 const READ_TIMEOUT_MS = 3_000;
 const MYSQL_CONNECTIONS = 4;
 const DRAIN_LOOK_INTERVAL_MS = 25;
+/** More entries than this that do not fit in one shard, and a drain takes until its deadline. */
+const DRAIN_LOOK_COUNT = 1_000;
+/** Part of the drain that is kept for closing what is open. */
+const STOP_RESERVE_MS = 2_000;
 /** How often a boot that waits for Redis looks again. */
 const REDIS_WAIT_MS = 1_000;
 
@@ -68,10 +72,7 @@ class LedgerActor implements Actor {
     const consumer = consumerName(settings.dir, name);
     const { ledgerWindow } = settings;
     const shared = { redis: this.#redis, scripts, write: this.#pool.write, ledgerWindow, log };
-    this.#shards = Array.from(
-      { length: settings.shardCount },
-      (_, shard) => new ShardLedger(shard, { ...shared, onWritten: () => undefined }),
-    );
+    this.#shards = Array.from({ length: settings.shardCount }, (_, shard) => new ShardLedger(shard, shared));
     this.#reader = new OutboxReader(this.#blockingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
     const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
@@ -86,22 +87,32 @@ class LedgerActor implements Actor {
   unreadyReasons(): string[] {
     if (this.#waitingFor !== undefined) return [this.#waitingFor];
     if (this.#redis.status !== 'ready') return ['redis_unavailable'];
+    if (this.#watch.blind) return ['databases_unavailable'];
     return this.#watch.closedShards() > 0 ? ['shards_closed'] : [];
   }
 
-  /** Goes on until every outbox is empty or the deadline is near, then stops. */
+  /** Goes on until every outbox is empty or the deadline is near, then stops. Rejects when entries are left. */
   async drain(deadline: number): Promise<void> {
-    while (Date.now() < deadline && this.#waitingFor === undefined && (await this.#outboxEntries()) > 0) {
-      await pause(DRAIN_LOOK_INTERVAL_MS, this.#stopping.signal);
-    }
+    const jobsStopped = this.#jobs.stop();
+    const left = await this.#emptyOutbox(deadline - STOP_RESERVE_MS);
     this.#stopping.abort();
     await this.#boot;
-    await Promise.all([this.#reader.stop(), this.#watch.stop(), this.#jobs.stop()]);
+    await Promise.all([this.#reader.stop(), this.#watch.stop(), jobsStopped]);
     await Promise.all(this.#shards.map((shard) => shard.close()));
     await this.#pool.stop();
     this.#redis.disconnect();
     this.#blockingRedis.disconnect();
     await this.#mysql.end();
+    if (left) throw new Error('outbox entries are left that MySQL does not have; the next start writes them');
+  }
+
+  /** True when entries are left at the deadline; what was never started leaves none. */
+  async #emptyOutbox(deadline: number): Promise<boolean> {
+    while (this.#waitingFor === undefined && (await this.#entriesLeft())) {
+      if (Date.now() >= deadline) return true;
+      await pause(DRAIN_LOOK_INTERVAL_MS, this.#stopping.signal);
+    }
+    return false;
   }
 
   /** Never rejects: what no retry can cure ends the process. */
@@ -139,14 +150,20 @@ class LedgerActor implements Actor {
     );
   }
 
-  /** Entries of all shards that can still be written; Infinity while Redis cannot tell. */
-  async #outboxEntries(): Promise<number> {
+  /** True while an outbox holds an entry that can still be written, and while Redis cannot tell. */
+  async #entriesLeft(): Promise<boolean> {
     try {
-      const lengths = await Promise.all(this.#shards.map((shard) => this.#redis.xlen(outboxKey(shard.shard))));
-      const stuck = this.#shards.reduce((sum, shard) => sum + shard.stuckEntries, 0);
-      return lengths.reduce((sum, length) => sum + length, 0) - stuck;
+      const left = await Promise.all(
+        this.#shards.map(async (shard) => {
+          const key = outboxKey(shard.shard);
+          if ((await this.#redis.xlen(key)) === 0) return false;
+          const entries = await this.#redis.xrange(key, '-', '+', 'COUNT', DRAIN_LOOK_COUNT);
+          return entries.some(([id]) => !shard.isStuck(id));
+        }),
+      );
+      return left.includes(true);
     } catch {
-      return Infinity;
+      return true;
     }
   }
 }

@@ -22,7 +22,7 @@ export class OutboxReader {
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
-  /** `redis`: a connection of kind `blocking` that nobody else uses. */
+  /** `redis`: a connection that nobody else uses, since each read holds it for up to `BLOCK_MS`. */
   constructor(redis: Redis, consumer: string, shards: readonly ShardLedger[], log: Log) {
     this.#redis = redis;
     this.#consumer = consumer;
@@ -47,11 +47,27 @@ export class OutboxReader {
         if (!(await this.#readOnce())) await pause(IDLE_PAUSE_MS, signal);
         failures = 0;
       } catch (error) {
-        // Redis is away, or has forgotten the group: the watch over the shards deals with it.
         failures++;
-        this.#log.debug({ err: error }, 'outbox not read');
+        await this.#afterFailure(error);
         await backoff(failures, signal);
       }
+    }
+  }
+
+  /** What Redis delivered in a reply that never came is pending in our name, so it has to be read again. */
+  async #afterFailure(error: unknown): Promise<void> {
+    for (const shard of this.#shards) shard.readPendingAgain();
+    const forgotten = error instanceof Error && error.message.startsWith('NOGROUP');
+    if (!forgotten) {
+      this.#log.debug({ err: error }, 'outbox not read');
+      return;
+    }
+    this.#log.warn({ err: error }, 'a consumer group is gone, making it again');
+    for (const shard of this.#shards.filter(({ epoch }) => epoch !== undefined)) {
+      // At 0, never at $: what is in the stream has not been written. One that is there already says BUSYGROUP.
+      await this.#redis
+        .xgroup('CREATE', outboxKey(shard.shard), LEDGER_GROUP, '0', 'MKSTREAM')
+        .catch((reason: unknown) => this.#log.debug({ err: reason, shard: shard.shard }, 'group not made'));
     }
   }
 

@@ -8,7 +8,8 @@
 //   4. settle the change that each coupon may have pending, then load each coupon from MySQL, beginning with empty keys;
 //   5. open the shard, if all counts agree.
 //
-// Each step checks the epoch and the token again, so a rebuild that was overtaken, or that slept, stops by itself.
+// Every write checks the epoch again, and the token where it could be another rebuild's, so a rebuild that was overtaken,
+// or that slept, stops by itself before it does harm.
 // Nothing here invents stock: what remains is the total less the rows.
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -39,7 +40,7 @@ export interface RebuildContext {
   readonly scripts: Scripts;
   readonly write: WriteEntries;
   readonly ledgerWindow: number;
-  /** Who rebuilds; the same owner may take over from itself at once, since its former process is dead. */
+  /** Who rebuilds. The same owner may take over from itself at once: its former process is dead, or will be overtaken. */
   readonly owner: string;
   readonly log: Log;
 }
@@ -50,11 +51,16 @@ export class RebuildOvertaken extends Error {
 }
 
 /**
- * Rebuilds one shard and returns the epoch under which it is open, or undefined when somebody else is at it. Throws
+ * Rebuilds one shard that was seen closed under `seenEpoch`, and returns the epoch under which it is open; undefined when
+ * somebody else is at it, or has a newer epoch already. Throws
  * `RebuildOvertaken`, or whatever Redis or MySQL threw: the shard is then closed, and the caller tries again.
  */
-export async function rebuildShard(context: RebuildContext, shard: number): Promise<number | undefined> {
-  const lease = await takeEpoch(context, shard);
+export async function rebuildShard(
+  context: RebuildContext,
+  shard: number,
+  seenEpoch: number,
+): Promise<number | undefined> {
+  const lease = await takeEpoch(context, shard, seenEpoch);
   if (lease === undefined) return undefined;
   const rebuild = new Rebuild(context, shard, lease);
   const startedAt = Date.now();
@@ -81,7 +87,7 @@ interface Loaded {
   latest: number;
 }
 
-async function takeEpoch(context: RebuildContext, shard: number): Promise<Lease | undefined> {
+async function takeEpoch(context: RebuildContext, shard: number, seenEpoch: number): Promise<Lease | undefined> {
   const [rows] = await context.mysql.query<RowDataPacket[]>(
     `SELECT epoch, state, owner, updated_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND AS abandoned
        FROM shard WHERE shard = ?`,
@@ -91,11 +97,12 @@ async function takeEpoch(context: RebuildContext, shard: number): Promise<Lease 
   if (row === undefined) throw new Error(`MySQL has no row for shard ${shard}`);
   const othersRebuild = row['state'] === 'rebuilding' && String(row['owner']) !== context.owner;
   if (othersRebuild && row['abandoned'] !== 1) return undefined;
-  const lease = { epoch: Number(row['epoch']) + 1, token: randomUUID() };
+  if (Number(row['epoch']) !== seenEpoch) return undefined;
+  const lease = { epoch: seenEpoch + 1, token: randomUUID() };
   const [taken] = await context.mysql.query<ResultSetHeader>(
     `UPDATE shard SET epoch = ?, token = ?, owner = ?, state = 'rebuilding', updated_at = UTC_TIMESTAMP(3)
       WHERE shard = ? AND epoch = ?`,
-    [lease.epoch, lease.token, context.owner, shard, Number(row['epoch'])],
+    [lease.epoch, lease.token, context.owner, shard, seenEpoch],
   );
   return taken.affectedRows === 1 ? lease : undefined;
 }
@@ -177,11 +184,12 @@ class Rebuild {
    */
   async #settlePending(couponId: string): Promise<CouponRow> {
     return await inTransaction(this.#context.mysql, async (connection) => {
+      await this.#holdLease(connection);
       const row = await readCoupon(connection, couponId, 'FOR UPDATE');
       if (row === undefined) throw new Error(`coupon ${couponId} vanished from MySQL`);
       if (row.appliedVersion === row.version) return row;
       const change = await readStockLog(connection, couponId, { version: row.version });
-      const remaining = row.total - (await claimsHeld(connection, couponId)).claims;
+      const remaining = row.total - (await highestClaim(connection, couponId));
       const outcome = remaining + (change?.delta ?? 0) < 0 ? 'below_claimed' : 'applied';
       await settleVersion(connection, { couponId, version: row.version, outcome });
       return (await readCoupon(connection, couponId)) ?? row;
@@ -196,23 +204,24 @@ class Rebuild {
     const all = [fence, keys.coupon, keys.stock, keys.claimedUser];
     await this.#run('load_begin', all, [epoch, token]);
     let claims = 0;
-    for (let after = 0; ;) {
-      const page = await readClaims(mysql, row.couponId, { after, limit: CHUNK });
+    for (;;) {
+      const page = await readClaims(mysql, row.couponId, { after: claims, limit: CHUNK });
       const last = page.at(-1);
       if (last === undefined) break;
+      claims += page.length;
+      // Numbers are handed out without gaps: a row is missing, and what the others are worth is for a person to say.
+      if (last.claimNo !== claims) {
+        await this.#leaveClosed(row.couponId, `${claims} rows up to number ${last.claimNo}`, loaded);
+        return;
+      }
       const pairs = page.flatMap((claim) => [claim.userId, `${claim.claimNo}:${claim.claimedAt}`]);
       await this.#run('load_receipts', [fence, keys.claimedUser], [epoch, token, ...pairs]);
       await this.#renewLease();
       loaded.latest = Math.max(loaded.latest, ...page.map((claim) => claim.claimedAt));
-      claims += page.length;
-      after = last.claimNo;
     }
-    // Numbers are handed out without gaps: a highest number above the count means that a row is missing.
-    const held = await claimsHeld(mysql, row.couponId);
-    if (held.claims !== claims || held.highest !== claims) {
-      throw new Error(
-        `coupon ${row.couponId}: ${claims} rows loaded, MySQL counts ${held.claims}, highest ${held.highest}`,
-      );
+    if (row.total < claims) {
+      await this.#leaveClosed(row.couponId, `${claims} claims of ${row.total}`, loaded);
+      return;
     }
     const outcome = (await readStockLog(mysql, row.couponId, { version: row.version }))?.status ?? 'applied';
     await this.#run('load_finish', all, [
@@ -234,6 +243,27 @@ class Rebuild {
     loaded.claims += claims;
   }
 
+  /** A coupon that cannot be right must not keep its shard closed: it alone answers `fenced`, and the log says why. */
+  async #leaveClosed(couponId: string, why: string, loaded: Loaded): Promise<void> {
+    const { epoch, token } = this.#lease;
+    const keys = couponKeys(this.#shard, couponId);
+    const all = [fenceKey(this.#shard), keys.coupon, keys.stock, keys.claimedUser];
+    await this.#run('load_closed', all, [epoch, token, couponId]);
+    loaded.coupons++;
+    this.#context.log.error({ couponId, shard: this.#shard }, `coupon stays closed: the ledger has ${why}`);
+  }
+
+  /** Until the transaction ends, nobody takes a newer epoch; throws when somebody has. */
+  async #holdLease(connection: Queryable): Promise<void> {
+    const [rows] = await connection.query<RowDataPacket[]>(
+      'SELECT epoch, token FROM shard WHERE shard = ? LOCK IN SHARE MODE',
+      [this.#shard],
+    );
+    const { epoch, token } = this.#lease;
+    if (Number(rows[0]?.['epoch']) === epoch && String(rows[0]?.['token']) === token) return;
+    throw new RebuildOvertaken(`shard ${this.#shard} has another token in MySQL`);
+  }
+
   async #renewLease(): Promise<void> {
     const [renewed] = await this.#context.mysql.query<ResultSetHeader>(
       'UPDATE shard SET updated_at = UTC_TIMESTAMP(3) WHERE shard = ? AND token = ?',
@@ -250,10 +280,11 @@ class Rebuild {
   }
 }
 
-async function claimsHeld(mysql: Queryable, couponId: string): Promise<{ claims: number; highest: number }> {
+/** The number of claims, as long as no row is missing. */
+async function highestClaim(mysql: Queryable, couponId: string): Promise<number> {
   const [rows] = await mysql.query<RowDataPacket[]>(
-    'SELECT COUNT(*) AS claims, COALESCE(MAX(claim_no), 0) AS highest FROM coupon_claim_log WHERE coupon_id = ?',
+    'SELECT COALESCE(MAX(claim_no), 0) AS highest FROM coupon_claim_log WHERE coupon_id = ?',
     [couponId],
   );
-  return { claims: Number(rows[0]?.['claims']), highest: Number(rows[0]?.['highest']) };
+  return Number(rows[0]?.['highest']);
 }

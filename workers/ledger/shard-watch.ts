@@ -15,6 +15,8 @@ import type { ShardLedger } from './shard-ledger.js';
 const WATCH_INTERVAL_MS = 250;
 /** Entries that a consumer was given and has not acknowledged for this long are taken over: it is dead, or as good as. */
 const ABANDONED_AFTER_MS = 30_000;
+/** After a rebuild that failed; the databases may be the reason. */
+const REBUILD_PAUSE_MS = 1_000;
 const TAKE_OVER_INTERVAL_MS = 5_000;
 const TAKE_OVER_COUNT = 1_000;
 
@@ -24,7 +26,9 @@ export class ShardWatch {
   readonly #shards: readonly ShardLedger[];
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
-  #takenOverAt = 0;
+  /** When a rebuild that failed may be tried again, by shard. */
+  readonly #notBefore = new Map<number, number>();
+  #takenOverAt = -Infinity;
   #trouble = '';
 
   constructor(context: RebuildContext, consumer: string, shards: readonly ShardLedger[]) {
@@ -41,6 +45,11 @@ export class ShardWatch {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop;
+  }
+
+  /** True while the databases do not let it watch. */
+  get blind(): boolean {
+    return this.#trouble !== '';
   }
 
   /** Shards that this process does not serve. */
@@ -74,7 +83,7 @@ export class ShardWatch {
         shard.open(row.epoch);
       } else {
         await shard.close();
-        await this.#rebuild(shard);
+        await this.#rebuild(shard, row.epoch);
       }
     }
   }
@@ -85,22 +94,27 @@ export class ShardWatch {
     return (await runScript(redis, scripts.fence_state, [fenceKey(row.shard)], [row.epoch])) === 1;
   }
 
-  async #rebuild(shard: ShardLedger): Promise<void> {
+  /** A shard that cannot be rebuilt now is left for a later look, and never keeps the others waiting. */
+  async #rebuild(shard: ShardLedger, seenEpoch: number): Promise<void> {
+    if ((this.#notBefore.get(shard.shard) ?? 0) > performance.now()) return;
+    const { log } = this.#context;
     try {
-      const epoch = await rebuildShard(this.#context, shard.shard);
+      const epoch = await rebuildShard(this.#context, shard.shard, seenEpoch);
       if (epoch !== undefined) shard.open(epoch);
+      this.#notBefore.delete(shard.shard);
     } catch (error) {
-      if (!(error instanceof RebuildOvertaken)) throw error;
-      this.#context.log.info({ shard: shard.shard }, `rebuild given up: ${error.message}`);
+      this.#notBefore.set(shard.shard, performance.now() + REBUILD_PAUSE_MS);
+      if (error instanceof RebuildOvertaken) log.info({ shard: shard.shard }, `rebuild given up: ${error.message}`);
+      else log.error({ err: error, shard: shard.shard }, 'rebuild failed, trying again');
     }
   }
 
   /** Entries of dead consumers become ours. */
   async #takeOver(): Promise<void> {
-    if (Date.now() - this.#takenOverAt < TAKE_OVER_INTERVAL_MS) return;
-    this.#takenOverAt = Date.now();
+    if (performance.now() - this.#takenOverAt < TAKE_OVER_INTERVAL_MS) return;
+    this.#takenOverAt = performance.now();
     for (const shard of this.#shards) {
-      if (shard.epoch === undefined || !shard.idle) continue;
+      if (shard.epoch === undefined) continue;
       const [, ids] = (await this.#context.redis.xautoclaim(
         outboxKey(shard.shard),
         LEDGER_GROUP,

@@ -1,7 +1,7 @@
 // One batch of one shard's outbox into MySQL, in one transaction, under the shard's epoch. What it reports as written is
 // committed and was read back. MySQL only; runs in the writer threads.
 import { insertGrants, numberKey, readGrants } from '../../coupons/claim-log.js';
-import { raiseCeilings, settleVersion } from '../../coupons/coupon-table.js';
+import { isSettledAs, raiseCeilings, settleVersion } from '../../coupons/coupon-table.js';
 import type { ChangeEntry, GrantEntry, OutboxEntry } from '../../coupons/outbox.js';
 import type { Connection, RowDataPacket } from '../../platform/mysql.js';
 import { transaction } from '../../platform/mysql.js';
@@ -21,11 +21,10 @@ export type WriteResult =
       readonly status: 'written';
       /** Entries whose effect is committed: these, and only these, may leave the outbox. */
       readonly ids: readonly string[];
-      /** Grants whose number or user belongs to another claim in MySQL: an alarm, never acknowledged. */
-      readonly conflicts: readonly GrantEntry[];
+      /** Entries of which MySQL holds something else: an alarm, never acknowledged. */
+      readonly conflicts: readonly OutboxEntry[];
       /** Highest claim number that each coupon may hand out from now on. */
       readonly ceilings: ReadonlyMap<string, number>;
-      readonly rows: number;
     };
 
 /** May be repeated after any error: what was written already is recognised. */
@@ -47,14 +46,18 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   if (!current) return { status: 'stale_epoch' };
 
   const rows = await readGrants(connection, grants);
-  const conflicts: GrantEntry[] = [];
-  const ids = changes.map((change) => change.id);
+  const conflicts: OutboxEntry[] = [];
+  const ids: string[] = [];
   for (const grant of grants) {
     const row = rows.get(numberKey(grant));
     if (row?.userId === grant.userId && row.at === grant.at) ids.push(grant.id);
     else conflicts.push(grant);
   }
-  return { status: 'written', ids, conflicts, ceilings, rows: grants.length - conflicts.length };
+  for (const change of changes) {
+    if (await isSettledAs(connection, change)) ids.push(change.id);
+    else conflicts.push(change);
+  }
+  return { status: 'written', ids, conflicts, ceilings };
 }
 
 /** Shares a lock on the shard's row until the transaction ends, so that nobody takes a newer epoch meanwhile. */

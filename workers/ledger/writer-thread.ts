@@ -19,7 +19,9 @@ class WriterThread {
   }
 
   async write(task: WriteTask): Promise<WriteResult> {
-    this.#connection ??= await connectMysql(this.#mysqlUrl);
+    if (this.#connection === undefined || this.#connection.destroyed) {
+      this.#connection = await connectMysql(this.#mysqlUrl);
+    }
     try {
       return await writeBatch(this.#connection, task);
     } catch (error) {

@@ -74,7 +74,7 @@ describe('a mailbox', () => {
   });
 
   it('answers by its time limit: unavailable what was not sent, outcome_unknown what was; late replies change nothing', async () => {
-    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+    vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] });
     try {
       const { calls, put } = mailboxByHand({ callsMax: 1, timeLimitMs: 1_000 });
       const outcomes = put(12);

@@ -1,0 +1,163 @@
+// The audit of one coupon, given what Redis and the outbox said of it a moment ago (coupons/audit.ts says in which order
+// things are read). Reads MySQL and Redis' receipts, a page at a time; holds no more than the outbox in memory.
+import type { ClaimRow } from './coupons.js';
+import type { Findings } from './audit-findings.js';
+import type { ChangeContext } from './changes.js';
+import { readClaims } from './claim-log.js';
+import type { CouponRow } from './coupon-table.js';
+import { couponKeys } from './keys.js';
+import type { GrantEntry } from './outbox.js';
+import type { RowDataPacket } from '../platform/mysql.js';
+
+const PAGE = 1_000;
+
+/** Of one coupon, at one moment, as Redis has them. */
+export interface Counters {
+  readonly total: number;
+  readonly remaining: number;
+  readonly highest: number;
+  readonly version: number;
+}
+
+export class CouponAudit {
+  readonly #context: ChangeContext;
+  readonly #findings: Findings;
+  readonly #row: CouponRow;
+  readonly #counters: Counters;
+  /** What is on its way to the ledger, by number and by user. */
+  readonly #userOf: Map<number, string>;
+  readonly #numberOf: Map<string, number>;
+
+  constructor(
+    context: ChangeContext,
+    findings: Findings,
+    row: CouponRow,
+    counters: Counters,
+    outbox: readonly GrantEntry[],
+  ) {
+    this.#context = context;
+    this.#findings = findings;
+    this.#row = row;
+    this.#counters = counters;
+    this.#userOf = new Map(outbox.map((grant) => [grant.claimNo, grant.userId]));
+    this.#numberOf = new Map(outbox.map((grant) => [grant.userId, grant.claimNo]));
+    // Two entries of one number or of one user: one of them is not in the maps.
+    const single = this.#userOf.size === outbox.length && this.#numberOf.size === outbox.length;
+    if (!single) findings.check('I2', false, () => `${row.couponId}: the outbox gives a number or a user twice`);
+  }
+
+  async run(): Promise<void> {
+    const { couponId } = this.#row;
+    const { highest } = this.#counters;
+    let last = 0;
+    let returned = 0;
+    for (;;) {
+      const page = await readClaims(this.#context.mysql, couponId, { after: last, limit: PAGE });
+      if (page.length === 0) break;
+      for (const row of page) {
+        this.#checkGap(last, row.claimNo);
+        this.#compareWithOutbox(row);
+        last = row.claimNo;
+        if (row.returnedAt !== null && row.claimNo <= highest) returned++;
+      }
+      await this.#compareReceipts(page);
+    }
+    this.#checkGap(last, highest + 1);
+    await this.#checkStock(returned, last);
+  }
+
+  /** Numbers between two rows that were handed out must be on their way. */
+  #checkGap(after: number, before: number): void {
+    const { couponId } = this.#row;
+    for (let claimNo = after + 1; claimNo < before && claimNo <= this.#counters.highest; claimNo++) {
+      const onItsWay = this.#userOf.has(claimNo);
+      this.#findings.check(
+        'I3',
+        onItsWay,
+        () => `${couponId}: number ${claimNo} is neither in the ledger nor in the outbox`,
+      );
+    }
+    if (before <= this.#counters.highest) this.#findings.check('I3', true, () => '');
+  }
+
+  /** An entry that is in the outbox and in the ledger is one claim, if both say the same. */
+  #compareWithOutbox({ claimNo, userId }: ClaimRow): void {
+    const user = this.#userOf.get(claimNo) ?? userId;
+    const number = this.#numberOf.get(userId) ?? claimNo;
+    const { couponId } = this.#row;
+    this.#findings.check('I2', user === userId && number === claimNo, () => {
+      return `${couponId}: the outbox gives number ${claimNo} or "${userId}" a second time`;
+    });
+  }
+
+  async #compareReceipts(rows: readonly ClaimRow[]): Promise<void> {
+    const { couponId, shard } = this.#row;
+    const key = couponKeys(shard, couponId).claimedUser;
+    const receipts = await this.#context.redis.hmget(key, ...rows.map((row) => row.userId));
+    rows.forEach((row, i) => {
+      const receipt = receipts[i];
+      const granted = receipt !== null && receipt !== undefined;
+      this.#findings.check('I4', granted, () => `${couponId}: row ${row.claimNo} of "${row.userId}" was never granted`);
+      if (!granted) return;
+      const same = receipt === `${row.claimNo}:${row.claimedAt}`;
+      this.#findings.check(
+        'I6',
+        same,
+        () => `${couponId}: "${row.userId}" has ${receipt} in Redis, row ${row.claimNo}`,
+      );
+    });
+  }
+
+  /** What Redis believes must add up, and must be what operators granted. */
+  async #checkStock(returned: number, lastRow: number): Promise<void> {
+    const { couponId, appliedVersion } = this.#row;
+    const { highest, remaining, total, version } = this.#counters;
+    const held = highest - returned;
+    this.#findings.check('I1', held <= total, () => `${couponId}: ${held} claims held, ${total} granted`);
+    const sum = remaining + held;
+    this.#findings.check('I5', sum === total, () => `${couponId}: ${remaining} + ${held} = ${sum}, granted ${total}`);
+    // The row was read before Redis was: Redis cannot be behind what was known to be applied.
+    this.#findings.check('I5', version >= appliedVersion, () => {
+      return `${couponId}: Redis has version ${version}, MySQL knows ${appliedVersion} as applied`;
+    });
+    const log = await this.#stockLog();
+    this.#findings.check('I1', lastRow - returned <= log.granted, () => {
+      return `${couponId}: ${lastRow - returned} rows held in the ledger, ${log.granted} granted by its stock log`;
+    });
+    this.#findings.check('I5', log.total === log.applied, () => {
+      return `${couponId}: MySQL has a total of ${log.total}, its stock log ${log.applied}`;
+    });
+    // A change that Redis has decided and MySQL has not settled can only be the last one: it was applied if that fits.
+    const fits = total === log.appliedByThen || total === log.appliedByThen + log.pendingByThen;
+    this.#findings.check('I5', fits, () => {
+      return `${couponId}: Redis has a total of ${total} at version ${version}, the stock log ${log.appliedByThen}`;
+    });
+  }
+
+  /**
+   * Sums of the stock log, at one moment: all that is applied, all that may be (`granted`), and of both what concerns the
+   * versions up to the one that Redis had.
+   */
+  async #stockLog() {
+    const [rows] = await this.#context.mysql.query<RowDataPacket[]>(
+      `SELECT coupon.total, log.version <= ? AS by_then, status, SUM(delta) AS delta
+         FROM coupon JOIN coupon_stock_log AS log USING (coupon_id) WHERE coupon_id = ?
+        GROUP BY coupon.total, by_then, status`,
+      [this.#counters.version, this.#row.couponId],
+    );
+    const sum = (statuses: readonly string[], byThen: readonly number[]): number =>
+      rows
+        .filter((row) => statuses.includes(String(row['status'])) && byThen.includes(Number(row['by_then'])))
+        .reduce((total, row) => total + Number(row['delta']), 0);
+    const increases = rows
+      .filter((row) => row['status'] === 'pending')
+      .reduce((total, row) => total + Math.max(0, Number(row['delta'])), 0);
+    return {
+      total: Number(rows[0]?.['total'] ?? 0),
+      applied: sum(['applied'], [0, 1]),
+      granted: sum(['applied'], [0, 1]) + increases,
+      appliedByThen: sum(['applied'], [1]),
+      pendingByThen: sum(['pending'], [1]),
+    };
+  }
+}
