@@ -5,7 +5,7 @@ import { isMainThread } from 'node:worker_threads';
 import { Host } from './agent/host.js';
 import { chooseSocketPath, OWNER_VARIABLE, SOCKET_VARIABLE } from './agent/socket-path.js';
 import { startRecorder } from './recorder/recorder.js';
-import type { RecorderOptions } from './recorder/recorder.js';
+import type { Recorder, RecorderOptions } from './recorder/recorder.js';
 
 export interface DiagnosticsOptions {
   /** Shown on the pages; by default the file name of the program. */
@@ -35,8 +35,8 @@ export function startDiagnostics(options: DiagnosticsOptions = {}): Diagnostics 
   const registry = globalThis as unknown as Registry;
   const running = registry[RUNNING];
   if (running !== undefined) return running;
+  const host = isMainThread ? startHost(options, () => recorder) : undefined;
   const recorder = startRecorder(options.recorder);
-  const host = isMainThread ? startHost(options, recorder) : undefined;
   const diagnostics: Diagnostics = {
     listening: async () => host?.listening(),
     stop: async () => {
@@ -49,7 +49,7 @@ export function startDiagnostics(options: DiagnosticsOptions = {}): Diagnostics 
   return diagnostics;
 }
 
-function startHost(options: DiagnosticsOptions, recorder: ReturnType<typeof startRecorder>): Host {
+function startHost(options: DiagnosticsOptions, recorder: () => Recorder): Host {
   const { env, pid } = process;
   const socketPath = chooseSocketPath({ path: options.socketPath, env, pid, cwd: process.cwd() });
   // Children inherit the name of the socket: this tells them that it is taken.

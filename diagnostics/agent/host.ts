@@ -1,7 +1,7 @@
 // The main thread's half of the agent: starts the diagnostics thread and answers its questions. It never keeps the
 // process alive, never changes its exit code, installs no signal handler, and survives the death of the thread.
 import { Worker } from 'node:worker_threads';
-import type { RecorderSnapshot } from '../model.js';
+import type { Recorder } from '../recorder/recorder.js';
 import { readHandles } from './handles.js';
 import { CLOSE } from './messages.js';
 import type { Answer, Answers, Notice, Question, ThreadData, Topic } from './messages.js';
@@ -15,15 +15,11 @@ const RESTARTS_MAX = 3;
 const RESTART_DELAY_MS = 1_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
-/** What the agent wants of a recorder. */
-export interface SnapshotSource {
-  snapshot(): RecorderSnapshot;
-}
-
 export interface HostOptions {
   readonly threadFile: URL;
   readonly data: ThreadData;
-  readonly recorder: SnapshotSource;
+  /** Started after the thread is, so that it does not record the agent's own beginnings. */
+  readonly recorder: () => Recorder;
   /** Told in plain words whenever there is no agent: the program goes on without it. */
   readonly warn: (reason: string) => void;
 }
@@ -31,7 +27,7 @@ export interface HostOptions {
 export class Host {
   readonly #options: HostOptions;
   readonly #vitals = new VitalSignsReader();
-  readonly #answers: { readonly [T in Topic]: () => Answers[T] };
+  readonly #answers: { readonly [T in Topic]: (question: Question) => Answers[T] };
   readonly #onExit = (): void => this.#removeSocket();
   #worker: Worker | undefined;
   #socketPath: string | undefined;
@@ -46,7 +42,11 @@ export class Host {
       vitals: () => this.#vitals.read(),
       gc: () => this.#vitals.gcTotals(),
       handles: readHandles,
-      snapshot: () => options.recorder.snapshot(),
+      snapshot: () => options.recorder().snapshot(),
+      traceStart: ({ trace }) => {
+        if (trace !== undefined) options.recorder().startTrace(trace);
+      },
+      traceStop: () => options.recorder().stopTrace(),
     };
   }
 
@@ -121,7 +121,7 @@ export class Host {
 
   #hear(worker: Worker, message: Question | Notice): void {
     if ('topic' in message) {
-      worker.postMessage(this.#answer(message.topic));
+      worker.postMessage(this.#answer(message));
     } else if (message.notice === 'listening') {
       this.#socketPath = message.socketPath;
       this.#settle();
@@ -131,9 +131,10 @@ export class Host {
     }
   }
 
-  #answer(topic: Topic): Answer {
+  #answer(question: Question): Answer {
+    const { topic } = question;
     try {
-      return { topic, value: this.#answers[topic]() };
+      return { topic, value: this.#answers[topic](question) };
     } catch (error) {
       return { topic, error: String(error) };
     }

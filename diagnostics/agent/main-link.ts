@@ -1,7 +1,7 @@
 // The diagnostics thread's line to the main thread. Every question has a time limit, and at most one of a topic waits in
 // the main thread's mailbox, however long its loop is blocked. Remembers the last answer to each.
 import type { MessagePort } from 'node:worker_threads';
-import type { Answer, Answers, Question, Topic } from './messages.js';
+import type { Answer, Answers, Question, Topic, TraceRequest } from './messages.js';
 
 /** The main thread did not answer in time: its loop is blocked. */
 export class MainThreadBlocked extends Error {
@@ -47,8 +47,8 @@ export class MainLink {
   }
 
   /** @throws MainThreadBlocked after `timeoutMs`; Error when the main thread could not say. */
-  async ask<T extends Topic>(topic: T, timeoutMs: number): Promise<Answers[T]> {
-    const { answer } = this.#underWay.get(topic) ?? this.#send(topic);
+  async ask<T extends Topic>(topic: T, timeoutMs: number, trace?: TraceRequest): Promise<Answers[T]> {
+    const { answer } = this.#underWay.get(topic) ?? this.#send(topic, trace);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new MainThreadBlocked(this.silentMs())), timeoutMs);
@@ -76,7 +76,7 @@ export class MainLink {
     return Number.isFinite(oldest) ? Date.now() - Math.max(oldest, this.#heardAt) : 0;
   }
 
-  #send(topic: Topic): UnderWay {
+  #send(topic: Topic, trace?: TraceRequest): UnderWay {
     let settle: (answer: Answer) => void = () => undefined;
     const answer = new Promise<unknown>((resolve, reject) => {
       settle = (heard) => {
@@ -88,7 +88,7 @@ export class MainLink {
     answer.catch(() => undefined);
     const underWay: UnderWay = { askedAt: Date.now(), answer, settle };
     this.#underWay.set(topic, underWay);
-    this.#port.postMessage({ topic } satisfies Question);
+    this.#port.postMessage({ topic, ...(trace === undefined ? {} : { trace }) } satisfies Question);
     return underWay;
   }
 }

@@ -1,6 +1,6 @@
 // What the main thread and the diagnostics thread say to each other: questions by topic, at most one of each under way,
 // and their answers. Data only, fit for structured clone. Never carries environment variables, arguments or payloads.
-import type { RecorderSnapshot } from '../model.js';
+import type { RecorderSnapshot, TraceMode, TraceResult } from '../model.js';
 
 export interface VitalSigns {
   /** Epoch ms. */
@@ -52,11 +52,21 @@ export interface Answers {
   readonly gc: GcTotals;
   readonly handles: HandleReport;
   readonly snapshot: RecorderSnapshot;
+  readonly traceStart: undefined;
+  readonly traceStop: TraceResult;
 }
 export type Topic = keyof Answers;
 
+/** Of the topics that need to know more. */
+export interface TraceRequest {
+  readonly mode: TraceMode;
+  readonly maxEntries: number;
+}
+
 export interface Question {
   readonly topic: Topic;
+  /** With `traceStart`. */
+  readonly trace?: TraceRequest;
 }
 export type Answer =
   { readonly topic: Topic; readonly value: unknown } | { readonly topic: Topic; readonly error: string };

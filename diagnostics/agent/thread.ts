@@ -2,6 +2,7 @@
 // process; the main thread removes the socket then (host.ts).
 import path from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { createDetector } from '../detector/detector.js';
 import { DebugServer } from '../endpoints/server.js';
 import { SourceMaps } from '../recorder/source-map.js';
 import { HeavyGate } from './heavy-gate.js';
@@ -15,10 +16,7 @@ const port = parentPort;
 if (port === null) throw new Error('this file is run as a thread by diagnostics/agent/host.ts');
 const data = workerData as ThreadData;
 const link = new MainLink(port);
-const watch = new Watch(link, {
-  add: () => undefined,
-  report: () => ({ verdict: 'clean', sites: [], from: 0, to: 0 }),
-});
+const watch = new Watch(link, createDetector());
 const server = new DebugServer({ data, link, watch, gate: new HeavyGate(), maps: new SourceMaps() });
 
 const notify = (notice: Notice): void => port.postMessage(notice);

@@ -1,6 +1,7 @@
 // Asks the main thread for its vital signs and for the recorder's samples at a steady pace, keeps the last minutes of the
 // former and feeds the latter to the detector. Runs in the diagnostics thread: the program pays only for answering.
-import type { LeakReport, RecorderSnapshot } from '../model.js';
+import type { Detector } from '../detector/detector.js';
+import type { LeakReport } from '../model.js';
 import type { VitalSigns } from './messages.js';
 import { MainThreadBlocked } from './main-link.js';
 import type { MainLink } from './main-link.js';
@@ -11,20 +12,14 @@ const VITALS_KEPT_MAX = 300;
 const SNAPSHOT_EVERY_MS = 5_000;
 const ANSWER_TIMEOUT_MS = 1_000;
 
-/** What the agent wants of a detector. */
-export interface LeakDetector {
-  add(snapshot: RecorderSnapshot): void;
-  report(): LeakReport;
-}
-
 export class Watch {
   readonly #link: MainLink;
-  readonly #detector: LeakDetector;
+  readonly #detector: Detector;
   readonly #vitals: VitalSigns[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #detectorError: string | undefined;
 
-  constructor(link: MainLink, detector: LeakDetector) {
+  constructor(link: MainLink, detector: Detector) {
     this.#link = link;
     this.#detector = detector;
   }

@@ -1,8 +1,11 @@
 // The table of /debug: every path, its method, its endpoint and one line that says what it gives.
 import type { Endpoint } from './debug-request.js';
+import { leaks } from './leaks.js';
 import { heap, profile } from './profiles.js';
+import { handles, resourcesOf } from './resources.js';
 import { eventLoop, gc } from './runtime.js';
 import { stack } from './stack.js';
+import { trace } from './trace.js';
 
 export interface Route {
   readonly method: 'GET' | 'POST';
@@ -12,20 +15,41 @@ export interface Route {
 }
 
 const PAGES: Readonly<Record<string, Route>> = {
+  '/leaks': { method: 'GET', endpoint: leaks, gives: 'which lines leak, since when, how fast, and what to do' },
+  '/async': { method: 'GET', endpoint: resourcesOf('async'), gives: 'live async resources by the line that made them' },
+  '/promises': {
+    method: 'GET',
+    endpoint: resourcesOf('promises'),
+    gives: 'pending and abandoned promises, the same way',
+  },
+  '/timers': { method: 'GET', endpoint: resourcesOf('timers'), gives: 'timers and immediates, the same way' },
+  '/handles': { method: 'GET', endpoint: handles, gives: 'sockets, servers, child processes: what is open' },
   '/stack': { method: 'GET', endpoint: stack, gives: 'what the main thread runs now, even while its loop is blocked' },
   '/profile': { method: 'GET', endpoint: profile, gives: 'CPU profile of ?seconds=N, pprof' },
   '/heap': { method: 'GET', endpoint: heap, gives: 'memory allocated in ?seconds=N and still alive, by stack, pprof' },
+  '/trace': {
+    method: 'POST',
+    endpoint: trace,
+    gives: 'full traces of ?seconds=N, ?mode=all|promises|without-promises',
+  },
   '/eventloop': { method: 'GET', endpoint: eventLoop, gives: 'delay and utilisation of the event loop' },
   '/gc': { method: 'GET', endpoint: gc, gives: 'pauses of garbage collection' },
 };
 
-/** The names of Go's net/http/pprof, so that habits and scripts fit. */
-const GO_NAMES: Readonly<Record<string, string>> = { '/profile': '/profile', '/heap': '/heap' };
+const pprofOf = (view: 'async' | 'promises', gives: string): Route => {
+  return { method: 'GET', endpoint: resourcesOf(view, 'pprof'), gives };
+};
+
+/** The names of Go's net/http/pprof, so that habits and scripts fit; they give pprof, or text with `?debug=1`. */
+const GO_PAGES: Readonly<Record<string, Route>> = {
+  '/profile': { method: 'GET', endpoint: profile, gives: 'CPU profile' },
+  '/heap': { method: 'GET', endpoint: heap, gives: 'heap profile' },
+  '/async': pprofOf('async', 'live async resources'),
+  // What Go calls a goroutine that waits is a pending promise here.
+  '/goroutine': pprofOf('promises', 'pending promises'),
+};
 
 export const ROUTES: ReadonlyMap<string, Route> = new Map([
   ...Object.entries(PAGES).map(([path, route]) => [`/debug${path}`, route] as const),
-  ...Object.entries(GO_NAMES).flatMap(([go, ours]) => {
-    const route = PAGES[ours];
-    return route === undefined ? [] : [[`/debug/pprof${go}`, route] as const];
-  }),
+  ...Object.entries(GO_PAGES).map(([path, route]) => [`/debug/pprof${path}`, route] as const),
 ]);

@@ -1,10 +1,9 @@
 // What /debug/profile and /debug/heap send can be read with a pprof decoder, with the right values at the right lines.
-import { gunzipSync } from 'node:zlib';
-import { Profile } from 'pprof-format';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../../harness/wait-for.js';
 import { ask, startProgram } from '../agent/program.js';
 import type { Program } from '../agent/program.js';
+import { decode, valueOf } from './pprof-samples.js';
 
 /** `burn` takes half of the time; `keep` holds on to what it makes. */
 const SOURCE = `const kept = [];
@@ -27,35 +26,6 @@ let program: Program;
 beforeAll(async () => {
   program = await startProgram(SOURCE);
 });
-
-interface DecodedSample {
-  readonly value: number;
-  /** `function file:line`, innermost first. */
-  readonly stack: string[];
-}
-
-function decode(body: Buffer): { readonly profile: Profile; readonly samples: DecodedSample[]; readonly type: string } {
-  const profile = Profile.decode(gunzipSync(body));
-  const word = (index: number | bigint | undefined): string => profile.stringTable.strings[Number(index)] ?? '';
-  const functions = new Map(profile.function.map((fn) => [fn.id, fn]));
-  const places = new Map(
-    profile.location.map(({ id, line }) => {
-      const fn = functions.get(line[0]?.functionId ?? 0);
-      return [id, `${word(fn?.name)} ${word(fn?.filename)}:${String(line[0]?.line)}`];
-    }),
-  );
-  const samples = profile.sample.map(({ value, locationId }) => ({
-    value: Number(value[0]),
-    stack: locationId.map((id) => places.get(id) ?? ''),
-  }));
-  return { profile, samples, type: word(profile.sampleType[0]?.type) };
-}
-
-function valueOf(samples: readonly DecodedSample[], functionName: string): number {
-  return samples
-    .filter(({ stack }) => stack.some((place) => place.startsWith(`${functionName} `)))
-    .reduce((sum, { value }) => sum + value, 0);
-}
 
 describe('/debug/profile', () => {
   test('is a pprof CPU profile with the time of each function at its line', async () => {

@@ -1,0 +1,97 @@
+// POST /debug/trace: a window of full traces (async_hooks over everything), which makes the program many times slower
+// while it lasts. Nothing of it remains afterwards.
+import type { TraceEntry, TraceMode, TraceResult } from '../model.js';
+import { elapse } from '../agent/inspector-session.js';
+import { ANSWER_TIMEOUT_MS, DebugError, formatOf, json, secondsOf, text } from './debug-request.js';
+import type { DebugRequest, Endpoint } from './debug-request.js';
+import { frameLines, frameText } from './text.js';
+
+const SECONDS_DEFAULT = 5;
+const SECONDS_MAX = 60;
+const ENTRIES_DEFAULT = 10_000;
+const ENTRIES_MAX = 50_000;
+/** The main thread reads the stacks at the end: some 50 µs each. */
+const STOP_TIMEOUT_MS = 30_000;
+const MODES: readonly TraceMode[] = ['all', 'promises', 'without-promises'];
+/** Groups shown to people, and links of a chain. */
+const GROUPS_SHOWN = 30;
+const CHAIN_MAX = 6;
+
+export const trace: Endpoint = async (request, { gate, link }) => {
+  const format = formatOf(request, ['json', 'text']);
+  const seconds = secondsOf(request, SECONDS_DEFAULT, SECONDS_MAX);
+  const window = { mode: modeOf(request), maxEntries: entriesOf(request) };
+  const result = await gate.run('a trace', seconds * 1000 + ANSWER_TIMEOUT_MS, async () => {
+    try {
+      await link.ask('traceStart', ANSWER_TIMEOUT_MS, window);
+    } catch (error) {
+      // A blocked main thread may begin it later: the end is in its mailbox right behind.
+      link.ask('traceStop', STOP_TIMEOUT_MS).catch(() => undefined);
+      throw error;
+    }
+    await elapse(seconds * 1000, request.gone);
+    return link.ask('traceStop', STOP_TIMEOUT_MS);
+  });
+  return format === 'json' ? json(result) : text(traceText(result));
+};
+
+function modeOf({ query }: DebugRequest): TraceMode {
+  const asked = query.get('mode') ?? 'all';
+  const mode = MODES.find((known) => known === asked);
+  if (mode === undefined) throw new DebugError(400, 'invalid_query', `mode is one of ${MODES.join(', ')}`);
+  return mode;
+}
+
+function entriesOf({ query }: DebugRequest): number {
+  const entries = Number(query.get('max') ?? ENTRIES_DEFAULT);
+  if (!Number.isInteger(entries) || entries < 1 || entries > ENTRIES_MAX) {
+    throw new DebugError(400, 'invalid_query', `max is a whole number from 1 to ${ENTRIES_MAX}`);
+  }
+  return entries;
+}
+
+interface Group {
+  readonly example: TraceEntry;
+  created: number;
+  live: number;
+}
+
+/** By creating stack, those with most live ones first, each with the chain of triggers of its latest one. */
+export function traceText({ mode, from, to, entries, dropped }: TraceResult): string {
+  const byId = new Map(entries.map((entry) => [entry.asyncId, entry]));
+  const groups = new Map<string, Group>();
+  for (const entry of entries) {
+    const key = [entry.type, ...entry.stack.map(frameText)].join('\n');
+    const group = groups.get(key) ?? { example: entry, created: 0, live: 0 };
+    groups.set(key, group);
+    group.created += 1;
+    if (entry.endedAt === undefined) group.live += 1;
+  }
+  const shown = [...groups.values()]
+    .toSorted((a, b) => b.live - a.live || b.created - a.created)
+    .slice(0, GROUPS_SHOWN);
+  const blocks = shown.map(({ example, created, live }) =>
+    [
+      `${live} live of ${created} ${example.type}`,
+      ...frameLines(example.stack),
+      ...chainOf(example, byId).map(({ type, stack: [place] }) => {
+        const where = place === undefined ? '' : ` at ${frameText(place)}`;
+        return `    ← ${type}${where}`;
+      }),
+    ].join('\n'),
+  );
+  const head =
+    `trace (${mode}) of ${to - from} ms: ${entries.length} resources at ${groups.size} places` +
+    (dropped > 0 ? `; ${dropped} more were not recorded because the window was full (?max=)` : '');
+  return [head, ...blocks].join('\n\n');
+}
+
+/** Who caused it, who caused that, … as far as the window saw it. */
+function chainOf(entry: TraceEntry, byId: ReadonlyMap<number, TraceEntry>): TraceEntry[] {
+  const chain: TraceEntry[] = [];
+  for (let next = byId.get(entry.triggerAsyncId); next !== undefined; next = byId.get(next.triggerAsyncId)) {
+    if (chain.length === CHAIN_MAX || chain.includes(next)) break;
+    chain.push(next);
+  }
+  return chain;
+}
