@@ -185,6 +185,26 @@ it(
   SERVICE_TEST_TIMEOUT_MS,
 );
 
+it(
+  'MySQL hangs: claims go on, also while others ask for coupons that nobody knows',
+  async () => {
+    process.kill(mariadb.pid, 'SIGSTOP');
+    try {
+      const strangers = Promise.all(
+        users(100).map((user) => fetch(`${service.url}/v1/coupons/nobody-${user}`).then((response) => response.status)),
+      );
+      const outcomes = await Promise.all(users(300).map((user) => crowd.ask(user)));
+      expect(new Set(outcomes)).toEqual(new Set(['201 claimed']));
+      expect(new Set(await strangers)).toEqual(new Set([503]));
+    } finally {
+      process.kill(mariadb.pid, 'SIGCONT');
+    }
+    await outboxEmpty();
+    await crowd.expectInLedger(mysql);
+  },
+  SERVICE_TEST_TIMEOUT_MS,
+);
+
 it('a coupon that MySQL knows and Redis does not is 503, never 404', async () => {
   await mysql.query(
     `INSERT INTO coupon SELECT 'half-made', shard, 2, 1, total, opens_at, closes_at, paused, ack, returnable, ceiling,
