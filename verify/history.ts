@@ -1,0 +1,94 @@
+// What a run remembers: every operation with the time it was asked, the time it was answered and what was heard, and the
+// state that was found in the end. Plain data, so that it can be written to a file, planted by a test, and checked.
+// Times are epoch milliseconds with fractions, of this process's monotonic clock.
+
+export interface Receipt {
+  readonly claimNo: number;
+  /** Epoch milliseconds by the shard's clock. */
+  readonly claimedAt: number;
+}
+
+export type ClaimOutcome =
+  | { readonly result: 'granted'; readonly status: 'claimed' | 'already_claimed'; readonly receipt: Receipt }
+  /** The service says that this request has granted nothing. */
+  | { readonly result: 'refused'; readonly code: string }
+  /** May have been granted: `outcome_unknown`, or no answer at all. */
+  | { readonly result: 'unknown'; readonly reason: string };
+
+interface Asked {
+  readonly couponId: string;
+  readonly invokedAt: number;
+  readonly completedAt: number;
+}
+
+export interface ClaimOperation extends Asked {
+  readonly kind: 'claim';
+  readonly userId: string;
+  /** Which service instance was asked: 1 or 2. */
+  readonly instance: number;
+  readonly outcome: ClaimOutcome;
+}
+
+/**
+ * `unknown` may still take effect: a change that was asked for is finished by whoever comes next. `answer` is what was heard,
+ * such as `503 fenced` or `no answer`.
+ */
+export interface CreateOperation extends Asked {
+  readonly kind: 'create';
+  readonly answer: string;
+  readonly total: number;
+  readonly opensAt: number | null;
+  readonly closesAt: number | null;
+  readonly outcome: 'done' | 'unknown';
+}
+
+export interface SwitchOperation extends Asked {
+  readonly kind: 'pause' | 'resume';
+  readonly answer: string;
+  readonly outcome: 'done' | 'unknown';
+}
+
+export interface StockOperation extends Asked {
+  readonly kind: 'stock';
+  readonly answer: string;
+  /** Idempotency key; a repeat carries the same one. */
+  readonly key: string;
+  readonly delta: number;
+  readonly outcome: 'applied' | 'below_claimed' | 'unknown';
+}
+
+export type Operation = ClaimOperation | CreateOperation | SwitchOperation | StockOperation;
+
+/** What MySQL holds of one coupon when the outbox is empty. */
+export interface FinalCoupon {
+  readonly couponId: string;
+  readonly rows: readonly (Receipt & { readonly userId: string })[];
+  /** The stock log; the first total has the key `created`. */
+  readonly stock: readonly { readonly key: string; readonly delta: number; readonly applied: boolean }[];
+}
+
+export interface FinalState {
+  readonly coupons: readonly FinalCoupon[];
+  /** From the end of the last fault until every process was ready, every shard open and the outbox empty. */
+  readonly recovery: { readonly ms: number; readonly limitMs: number; readonly missing: readonly string[] };
+  /** What `stampede audit` found, one sentence each. */
+  readonly audit: readonly string[];
+  /** Instances that ended though nobody had asked them to, one sentence each. */
+  readonly ended: readonly string[];
+}
+
+/** Grows during a run. Bounded by the run: clients are few and each asks one thing at a time. */
+export class History {
+  readonly operations: Operation[] = [];
+
+  record(operation: Operation): void {
+    this.operations.push(operation);
+  }
+}
+
+/** The key under which the first total of a coupon stands in the stock log. */
+export const CREATED_KEY = 'created';
+
+export function now(): number {
+  return performance.timeOrigin + performance.now();
+}

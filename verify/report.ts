@@ -1,0 +1,76 @@
+// How a verdict is told: a table for people, one object for programs.
+import Table from 'cli-table3';
+import type { Verdict } from './checker.js';
+import type { FinalState, Operation } from './history.js';
+import type { HappenedFault } from './faults.js';
+
+/** Column of the statements and examples, so that the table fits a terminal of 110. */
+const TEXT_WIDTH = 76;
+
+export interface Report {
+  readonly seed: number;
+  readonly minutes: number;
+  readonly ack: string;
+  readonly verdict: Verdict;
+  /** How often each kind of answer was heard, the commonest first. */
+  readonly answers: Readonly<Record<string, number>>;
+  readonly faults: readonly HappenedFault[];
+  readonly recovery: FinalState['recovery'];
+  readonly claims: number;
+  /** Files with the picture, the whole history, the logs. */
+  readonly files: readonly string[];
+}
+
+export function countAnswers(history: readonly Operation[]): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const operation of history) {
+    const answer = labelOf(operation);
+    counts.set(answer, (counts.get(answer) ?? 0) + 1);
+  }
+  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
+}
+
+function labelOf(operation: Operation): string {
+  if (operation.kind !== 'claim') return `${operation.kind} ${operation.outcome}`;
+  const { outcome } = operation;
+  if (outcome.result === 'granted') return outcome.status;
+  if (outcome.result === 'refused') return outcome.code;
+  return outcome.reason.startsWith('no answer') ? 'no answer' : outcome.reason.slice(0, 40);
+}
+
+export function describe(report: Report): string {
+  const { verdict, answers, faults, recovery } = report;
+  const checks = new Table({
+    head: ['', 'check', 'looked at', 'broken'],
+    colWidths: [21, TEXT_WIDTH, null, null],
+    wordWrap: true,
+    style: { head: [], border: [] },
+  });
+  for (const { name, statement, checked, violations, examples } of verdict.checks) {
+    checks.push([name, [statement, ...examples.map((example) => `✗ ${example}`)].join('\n'), checked, violations]);
+  }
+  const skipped = faults.filter((fault) => fault.problem !== undefined);
+  return [
+    checks.toString(),
+    `Answers: ${list(answers)}.`,
+    `Faults: ${list(countBy(faults.map((fault) => fault.fault)))}.`,
+    ...skipped.map((fault) => `  ${fault.fault} of ${fault.target} did not go as planned: ${fault.problem ?? ''}`),
+    `${report.claims} claims in MySQL, ${verdict.recovered} of them recovered after an answer that got lost.`,
+    `Recovered ${(recovery.ms / 1_000).toFixed(1)} s after the last fault (limit ${recovery.limitMs / 1_000} s).`,
+    ...report.files,
+    verdict.ok
+      ? `Every promise was kept (seed ${report.seed}, ${report.minutes} minutes, level ${report.ack}).`
+      : `PROMISES WERE BROKEN. Again with the same schedule of faults: --seed ${report.seed} --minutes ${report.minutes} --ack ${report.ack}`,
+  ].join('\n');
+}
+
+function countBy(names: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of [...names].sort()) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
+
+function list(counts: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(counts).map(([name, times]) => `${name} ${times}`);
+  return parts.length === 0 ? 'none' : parts.join(', ');
+}

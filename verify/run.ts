@@ -1,0 +1,157 @@
+// One run from start to verdict: deploy, load and faults together, recovery, everybody asks once more, check. Stops
+// everything whatever happens. Prints nothing; report.ts does.
+import { setMaxListeners } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Ack } from '../coupons/definition.js';
+import type { Log } from '../platform/log.js';
+import type { Verdict } from './checker.js';
+import { check } from './checker.js';
+import { Clients } from './clients.js';
+import type { Deployment } from './deployment.js';
+import { deploy } from './deployment.js';
+import type { HappenedFault } from './faults.js';
+import { carryOut } from './faults.js';
+import type { FinalState, Operation } from './history.js';
+import { History, now } from './history.js';
+import { Operators } from './operators.js';
+import { randomOf } from './random.js';
+import { auditAll, readFinalCoupons, whenRecovered } from './recovery.js';
+import type { FaultKind } from './schedule.js';
+import { planFaults } from './schedule.js';
+
+/** A first start makes a data folder for MariaDB and migrates. */
+const START_LIMIT_MS = 120_000;
+const POLL_MS = 100;
+
+export interface RunOptions {
+  readonly seed: number;
+  /** Of the load; start, recovery and check come on top. */
+  readonly durationMs: number;
+  readonly faults: readonly FaultKind[];
+  readonly ack: Ack;
+  readonly clients: number;
+  /** An empty folder of its own. */
+  readonly dir: string;
+  readonly report: (step: string) => void;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+export interface RunResult {
+  readonly verdict: Verdict;
+  readonly history: readonly Operation[];
+  readonly final: FinalState;
+  readonly faults: readonly HappenedFault[];
+  /** Epoch milliseconds: the load began, it ended, everything worked again, everybody had asked once more. */
+  readonly times: { readonly began: number; readonly calm: number; readonly recovered: number; readonly ended: number };
+}
+
+/** Rejects when the run could not be carried out; a broken promise of the service is a verdict, not an error. */
+export async function run(options: RunOptions): Promise<RunResult> {
+  const deployment = await deploy({ ...options, random: randomOf(options.seed, 'proxies') });
+  try {
+    return await new Run(options, deployment).toVerdict();
+  } finally {
+    options.report('Stopping everything');
+    await deployment.stop();
+  }
+}
+
+class Run {
+  readonly #options: RunOptions;
+  readonly #deployment: Deployment;
+  readonly #history = new History();
+  readonly #operators: Operators;
+  readonly #clients: Clients;
+
+  constructor(options: RunOptions, deployment: Deployment) {
+    const { instances } = deployment;
+    const shared = { ...options, instances, history: this.#history };
+    this.#options = options;
+    this.#deployment = deployment;
+    this.#operators = new Operators(shared);
+    this.#clients = new Clients({ ...shared, count: options.clients });
+  }
+
+  async toVerdict(): Promise<RunResult> {
+    const { report, signal } = this.#options;
+    report('Waiting for both instances');
+    await this.#whenReady();
+    await this.#operators.begin(signal);
+    try {
+      const began = now();
+      const faults = await this.#loadWithFaults();
+      signal.throwIfAborted();
+      const calm = now();
+      report('Waiting for the recovery');
+      const recovery = await whenRecovered(this.#deployment, calm, signal);
+      const recovered = now();
+      report('Everybody asks once more');
+      await this.#operators.finish(signal);
+      await this.#clients.askAllAgain(signal);
+      signal.throwIfAborted();
+      const ended = now();
+      report('Checking');
+      const final = await this.#finalState(recovery);
+      const verdict = check(this.#history.operations, final);
+      const times = { began, calm, recovered, ended };
+      return { verdict, history: this.#history.operations, final, faults, times };
+    } finally {
+      await this.#clients.close();
+    }
+  }
+
+  async #loadWithFaults(): Promise<HappenedFault[]> {
+    const { seed, durationMs, faults, report, signal } = this.#options;
+    const planned = planFaults(seed, durationMs, faults);
+    report(`Load for ${durationMs / 1_000} s with ${planned.length} faults`);
+    // A timer of our own: on Node 20 a signal of AbortSignal.timeout that only AbortSignal.any holds may never fire.
+    const over = new AbortController();
+    // Every client and operator listens.
+    setMaxListeners(0, over.signal, signal);
+    const end = (): void => over.abort();
+    const timer = setTimeout(end, durationMs);
+    signal.addEventListener('abort', end, { once: true });
+    const load = Promise.all([
+      this.#clients.run(this.#operators.generations, over.signal),
+      this.#operators.run(over.signal),
+    ]);
+    // A fault that takes longer than planned ends by itself: what it did must be undone in any case.
+    const [happened] = await Promise.all([carryOut(planned, this.#deployment, signal), load]);
+    clearTimeout(timer);
+    signal.removeEventListener('abort', end);
+    return happened;
+  }
+
+  /** After the last requests the outbox must empty once more. */
+  async #finalState(recovery: FinalState['recovery']): Promise<FinalState> {
+    const { signal } = this.#options;
+    const settled = await whenRecovered(this.#deployment, now(), signal);
+    const missing = [...recovery.missing, ...settled.missing];
+    return {
+      coupons: await readFinalCoupons(this.#deployment),
+      recovery: { ...recovery, missing },
+      audit: await auditAll(this.#deployment),
+      ended: this.#deployment.surprises,
+    };
+  }
+
+  async #whenReady(): Promise<void> {
+    const { signal } = this.#options;
+    const deadline = now() + START_LIMIT_MS;
+    for (const { url, number } of this.#deployment.instances) {
+      while (!(await isReady(url))) {
+        if (this.#deployment.surprises.length > 0) throw new Error(this.#deployment.surprises.join('; '));
+        if (now() > deadline) throw new Error(`instance ${number} was not ready after ${START_LIMIT_MS} ms`);
+        await delay(POLL_MS, undefined, { signal });
+      }
+    }
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  return await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(POLL_MS * 10) }).then(
+    (response) => response.ok,
+    () => false,
+  );
+}

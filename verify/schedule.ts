@@ -1,0 +1,57 @@
+// Which fault happens when, decided by the seed alone. Pure: the same seed, duration and names give the same schedule.
+import { between, pick, randomOf } from './random.js';
+
+/** What a fault happens to; faults of one target come one after the other. */
+export type Target = 'redis' | 'mysql' | 'instance-1' | 'instance-2';
+
+export interface FaultKind {
+  readonly name: string;
+  /** One line for --help. */
+  readonly meaning: string;
+  /** One of them is drawn each time. */
+  readonly targets: readonly Target[];
+  /** How long it lasts; [0, 0] for what happens in a moment. */
+  readonly lastsMs: readonly [min: number, max: number];
+}
+
+export interface PlannedFault {
+  /** Since the beginning of the load. */
+  readonly atMs: number;
+  readonly fault: string;
+  readonly target: Target;
+  readonly lastsMs: number;
+  /** In [0, 1): which of several, where there are several. */
+  readonly which: number;
+}
+
+/** The load runs undisturbed this long, at the beginning and after the last fault. */
+const CALM_MS = 2_000;
+/** Between the beginnings of two faults. */
+const GAP_MS = [700, 3_500] as const;
+/** After a fault its target is left alone, so that faults meet a service that works again, and its recovery too. */
+const REST_MS = [0, 4_000] as const;
+
+/** Faults in the order of their beginnings. */
+export function planFaults(seed: number, durationMs: number, kinds: readonly FaultKind[]): PlannedFault[] {
+  if (kinds.length === 0) return [];
+  const random = randomOf(seed, 'schedule');
+  const planned: PlannedFault[] = [];
+  const freeAt = new Map<Target, number>();
+  // Every kind has its turn before one comes again: a short run meets as many as it can.
+  let deck: FaultKind[] = [];
+  for (let atMs = CALM_MS; ; atMs += between(random, ...GAP_MS)) {
+    if (deck.length === 0) deck = [...kinds];
+    const kind = pick(random, deck);
+    const target = pick(random, kind.targets);
+    const lastsMs = Math.round(between(random, ...kind.lastsMs));
+    const which = random();
+    const rest = between(random, ...REST_MS);
+    const startMs = Math.round(Math.max(atMs, freeAt.get(target) ?? 0));
+    if (atMs > durationMs - CALM_MS) break;
+    if (startMs + lastsMs > durationMs - CALM_MS) continue;
+    deck.splice(deck.indexOf(kind), 1);
+    planned.push({ atMs: startMs, fault: kind.name, target, lastsMs, which });
+    freeAt.set(target, startMs + lastsMs + rest);
+  }
+  return planned.sort((a, b) => a.atMs - b.atMs);
+}
