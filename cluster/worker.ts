@@ -2,7 +2,7 @@
 import type { ActorFactory, Role } from './actor.js';
 import { runWorker } from './run-worker.js';
 
-/** Loaded only in the process that plays the role: an `http` worker has no MySQL client in its memory. */
+/** Loaded only in the process that plays the role: an `http` worker has no BullMQ and no Piscina in its memory. */
 const ACTORS: Readonly<Record<Role, () => Promise<{ readonly createActor: ActorFactory }>>> = {
   http: () => import('./http/actor.js'),
   ledger: () => import('../workers/ledger/actor.js'),

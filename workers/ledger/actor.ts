@@ -137,10 +137,18 @@ class LedgerActor implements Actor {
     this.#waitingFor = 'redis_unavailable';
     while (!signal.aborted && !(await this.#redisAnswers()));
     if (signal.aborted) return;
+    await this.#checkEviction();
     this.#waitingFor = undefined;
     this.#watch.start();
     this.#reader.start();
     this.#jobs.start();
+  }
+
+  /** A Redis that may drop keys for want of memory drops receipts and stock: every time the shard has to be rebuilt. */
+  async #checkEviction(): Promise<void> {
+    const [, policy] = (await this.#redis.config('GET', 'maxmemory-policy').catch(() => [])) as string[];
+    if (policy === undefined || policy === 'noeviction') return;
+    this.#context.log.error({ policy }, 'REDIS_URL: this Redis may evict keys; set maxmemory-policy to noeviction');
   }
 
   async #redisAnswers(): Promise<boolean> {
