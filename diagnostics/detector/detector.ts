@@ -9,10 +9,14 @@ import { countOf, History, placeOf } from './history.js';
 import type { Trend } from './trend.js';
 import { trendOf } from './trend.js';
 
-/** Old is then 16 s: suspect after about 60 s of growth, leaking after 85 s; what settles within 60 s is neither. */
-const WINDOW_MS = 45_000;
-/** A growth that has gone on for so many windows is a leak. */
-const CONFIRMING_WINDOWS = 1.5;
+/** Old is then 16 s: suspect after about 60 s of growth, leaking after 100 s; what ends within 40 s is neither. */
+const WINDOW_MS = 40_000;
+/** A growth that has gone on for so many windows is a leak, */
+const CONFIRMING_WINDOWS = 2;
+/** also if it paused for a moment: of its steps so many went up. Within a single window all must. */
+const CONFIRMING_RISING_SHARE = 0.9;
+/** Leaks too slow for one window show in one so many times as long. */
+const SLOW_FACTOR = 8;
 /** Old is the longest step of ages within this share of the window. */
 const OLD_SHARE = 0.5;
 /** A growth of fewer recorded ones than this may be chance. */
@@ -24,7 +28,7 @@ const SITES_REPORTED_MAX = 20;
 const HISTORIES_MAX = 4_000;
 
 export interface DetectorOptions {
-  /** ms over which growth is judged. Suspect after about 1.4 of it, leaking after about 1.9. */
+  /** ms over which growth is judged, and eight times as long for slow ones. Suspect after about 1.4 of it, leaking after 2.4. */
   readonly windowMs?: number;
 }
 
@@ -40,29 +44,38 @@ interface Judged {
 }
 
 export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): Detector {
-  const spanMs = windowMs * CONFIRMING_WINDOWS;
+  const keptMs = windowMs * CONFIRMING_WINDOWS * SLOW_FACTOR;
   const oldStep = Math.max(
     0,
     AGE_STEPS_MS.findLastIndex((ageMs) => ageMs <= windowMs * OLD_SHARE),
   );
   const oldMs = AGE_STEPS_MS[oldStep] ?? 0;
   const histories = new Map<string, History>();
-  /** Of the snapshots within the span. */
+  /** Of the snapshots within the longest span. */
   let times: number[] = [];
   let from: number | undefined;
   let to = 0;
 
   const judge = (history: History): Judged | undefined => {
     const sample = history.latest;
-    const short = trendOf(history.points, windowMs, windowMs);
-    if (short === undefined || !isLeakLike(short, sample)) {
+    const scales = [windowMs, windowMs * SLOW_FACTOR].map((scaleMs) => {
+      const window = trendOf(history.points, scaleMs, scaleMs);
+      const long = trendOf(history.points, scaleMs, scaleMs * CONFIRMING_WINDOWS);
+      return {
+        scaleMs,
+        trend: long ?? window,
+        isSuspect: window !== undefined && isLeakLike(window, 1, sample),
+        isConfirmed: long !== undefined && isLeakLike(long, CONFIRMING_RISING_SHARE, sample),
+      };
+    });
+    const found = scales.find(({ isConfirmed }) => isConfirmed) ?? scales.find(({ isSuspect }) => isSuspect);
+    if (found?.trend === undefined) {
       history.since = undefined;
       return undefined;
     }
-    history.since ??= to - windowMs - oldMs;
-    const long = trendOf(history.points, windowMs, spanMs);
-    const isConfirmed = long !== undefined && isLeakLike(long, sample) && hasHadTime(sample, to - history.since);
-    const kind = isPromise(sample) && history.abandonedGrowth * 2 > short.growth ? 'abandoned' : sample.kind;
+    history.since ??= to - found.scaleMs - oldMs;
+    const isConfirmed = found.isConfirmed && hasHadTime(sample, to - history.since - windowMs - oldMs);
+    const kind = isPromise(sample) && history.abandonedGrowth * 2 > found.trend.growth ? 'abandoned' : sample.kind;
     const site: LeakSite = {
       siteId: sample.siteId,
       // What has no line cannot be told from a growing number of clients.
@@ -71,7 +84,7 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
       type: sample.type,
       stack: sample.stack,
       live: history.value,
-      growthPerMinute: Math.round((long ?? short).growthPerMinute * 10) / 10,
+      growthPerMinute: Math.round(found.trend.growthPerMinute * 10) / 10,
       oldestSeconds: Math.round(sample.ageMaxMs / 100) / 10,
       since: new Date(history.since).toISOString(),
       ...adviceFor(kind, sample.type),
@@ -97,19 +110,18 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
       for (const [place, history] of histories) {
         const samples = places.get(place) ?? [];
         history.latest = samples.find(({ kind }) => kind !== 'abandoned') ?? samples[0] ?? history.latest;
-        const counts = samples.map((sample) => countOf(sample, oldStep));
-        history.add(to, {
-          old: counts.reduce((sum, { old }) => sum + old, 0),
-          abandoned: counts.reduce((sum, { abandoned }) => sum + abandoned, 0),
-        });
-        history.forgetBefore(to - spanMs);
+        history.add(to, countOf(samples, oldStep));
+        history.forgetBefore(to - keptMs);
         if (samples.length === 0 && history.isEmpty) histories.delete(place);
       }
-      times = [...times.filter((at) => at >= to - 2 * spanMs), to];
+      times = [...times.filter((at) => at >= to - keptMs), to];
     },
     report() {
       const judged = [...histories.values()].map(judge).filter((each) => each !== undefined);
-      const sites = judged.filter((each) => !isHarmlessLoser(each, judged)).toSorted(worstFirst);
+      const sites = judged
+        .filter((each) => !isHarmlessLoser(each, judged))
+        .map((each) => withVerdictOfItsLike(each, judged))
+        .toSorted(worstFirst);
       const reported = sites.slice(0, SITES_REPORTED_MAX).map(({ site }) => site);
       return { verdict: reported[0]?.verdict ?? 'clean', sites: reported, from: from ?? 0, to };
     },
@@ -120,9 +132,9 @@ function isPromise({ kind }: SiteSample): boolean {
   return kind === 'promise' || kind === 'abandoned';
 }
 
-function isLeakLike({ isRising, growth }: Trend, { live, sampled }: SiteSample): boolean {
-  const weight = sampled === 0 ? 1 : live / sampled;
-  return isRising && growth >= SAMPLED_GROWTH_MIN * weight;
+function isLeakLike({ isRising, risingShare, growth }: Trend, shareMin: number, sample: SiteSample): boolean {
+  const weight = sample.sampled === 0 ? 1 : sample.live / sample.sampled;
+  return isRising && risingShare >= shareMin && growth >= SAMPLED_GROWTH_MIN * weight;
 }
 
 /** Timeouts that are made steadily rise until the first ones fire: that is no leak yet. */
@@ -146,6 +158,22 @@ function isHarmlessLoser({ site, sample }: Judged, all: readonly Judged[]): bool
       WAITERS.has(other.sample.details.by) &&
       other.site.growthPerMinute >= site.growthPerMinute * WAITED_SHARE_MIN,
   );
+}
+
+/** Places that grow alike within this share see one leak from its several ends, */
+const LIKE_GROWTH_SHARE_MIN = 0.5;
+
+/** and the first whose growth is confirmed speaks for all: the one that names the cause may be confirmed a moment later. */
+function withVerdictOfItsLike({ site, sample }: Judged, all: readonly Judged[]): Judged {
+  const isConfirmed =
+    isPromise(sample) &&
+    all.some(
+      (other) =>
+        isPromise(other.sample) &&
+        other.site.verdict === 'leaking' &&
+        site.growthPerMinute >= other.site.growthPerMinute * LIKE_GROWTH_SHARE_MIN,
+    );
+  return isConfirmed ? { site: { ...site, verdict: 'leaking' }, sample } : { site, sample };
 }
 
 /** The closer to the cause the higher: what was made, then who waits for it, then whose functions they are. */

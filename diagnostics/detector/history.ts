@@ -57,10 +57,22 @@ export function placeOf({ kind, type, stack, details }: SiteSample): string {
   return [group, type, details.by ?? details.site ?? '', ...frames].join('\n');
 }
 
-/** How much of it is old or abandoned. Without single ages: all, if half of them are old. */
-export function countOf(sample: SiteSample, oldStep: number): Count {
-  if (sample.kind === 'abandoned') return { old: 0, abandoned: sample.live };
-  const oldMs = AGE_STEPS_MS[oldStep] ?? 0;
-  const old = sample.ages?.[oldStep] ?? (sample.ageP50Ms >= oldMs ? sample.live : 0);
-  return { old, abandoned: 0 };
+/**
+ * How many of a place's resources count. Where some were abandoned, the pending ones of any age: each collection turns
+ * all of them into abandoned ones, and none would ever become old.
+ */
+export function countOf(samples: readonly SiteSample[], oldStep: number): Count {
+  const abandoned = sum(samples.filter(({ kind }) => kind === 'abandoned').map(({ live }) => live));
+  const pending = samples.filter(({ kind }) => kind !== 'abandoned');
+  const old = sum(pending.map((sample) => (abandoned > 0 ? sample.live : oldOnes(sample, oldStep))));
+  return { old, abandoned };
+}
+
+/** Without single ages: all, if half of them are old. */
+function oldOnes(sample: SiteSample, oldStep: number): number {
+  return sample.ages?.[oldStep] ?? (sample.ageP50Ms >= (AGE_STEPS_MS[oldStep] ?? 0) ? sample.live : 0);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

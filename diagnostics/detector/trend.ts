@@ -10,14 +10,14 @@ export interface Trend {
   /** Over the whole span: last floor minus first floor. */
   readonly growth: number;
   readonly growthPerMinute: number;
-  /** True when it rose nearly all the time, gave nothing back, and did not slow down as a cache that fills does. */
+  /** Of the steps from floor to floor: the share that goes up. */
+  readonly risingShare: number;
+  /** True when it rises now, gave nothing back, and did not slow down as a cache that fills does. */
   readonly isRising: boolean;
 }
 
 /** The span is looked at in pieces; the lowest count of each is its floor, which bursts that ebb do not raise. */
 const PIECE_SHARE = 1 / 6;
-/** Of the steps from floor to floor that must go up. */
-const RISING_STEPS_SHARE = 0.8;
 /** Of the growth that may be given back in one step. */
 const FALL_SHARE_MAX = 0.2;
 /** Growth in the later half against that in the earlier: below it the growth is running out. */
@@ -54,9 +54,9 @@ function judge(floors: readonly number[], pieceMs: number): Trend {
   const rising = steps.filter((step) => step > 0).length;
   const isRising =
     growth > 0 &&
-    rising >= steps.length * RISING_STEPS_SHARE &&
     Math.min(...steps) >= -growth * FALL_SHARE_MAX &&
     (steps.at(-1) ?? 0) > 0 &&
     last - middle >= (middle - first) * LATER_HALF_SHARE_MIN;
-  return { growth, growthPerMinute: (growth * MS_PER_MINUTE) / (steps.length * pieceMs), isRising };
+  const growthPerMinute = (growth * MS_PER_MINUTE) / (steps.length * pieceMs);
+  return { growth, growthPerMinute, risingShare: rising / steps.length, isRising };
 }
