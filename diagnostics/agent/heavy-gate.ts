@@ -19,15 +19,27 @@ export class HeavyGate {
    * @throws Busy while another one runs.
    */
   async run<T>(what: string, expectedMs: number, operation: () => Promise<T>): Promise<T> {
+    const leave = this.enter(what, expectedMs);
+    try {
+      return await operation();
+    } finally {
+      leave();
+    }
+  }
+
+  /**
+   * For what outlives a function call: gives the function that ends it, which may be called more than once.
+   * @throws Busy while another one runs.
+   */
+  enter(what: string, expectedMs: number): () => void {
     if (this.#running !== undefined) {
       const leftMs = this.#running.until - Date.now();
       throw new Busy(this.#running.what, Math.max(1, Math.ceil(leftMs / 1000)));
     }
-    this.#running = { what, until: Date.now() + expectedMs };
-    try {
-      return await operation();
-    } finally {
-      this.#running = undefined;
-    }
+    const mine = { what, until: Date.now() + expectedMs };
+    this.#running = mine;
+    return () => {
+      if (this.#running === mine) this.#running = undefined;
+    };
   }
 }

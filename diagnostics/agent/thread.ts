@@ -17,7 +17,14 @@ if (port === null) throw new Error('this file is run as a thread by diagnostics/
 const data = workerData as ThreadData;
 const link = new MainLink(port);
 const watch = new Watch(link, createDetector());
-const server = new DebugServer({ data, link, watch, gate: new HeavyGate(), maps: new SourceMaps() });
+const server = new DebugServer({
+  data,
+  link,
+  watch,
+  gate: new HeavyGate(),
+  snapshots: new HeavyGate(),
+  maps: new SourceMaps(),
+});
 
 const notify = (notice: Notice): void => port.postMessage(notice);
 

@@ -12,7 +12,10 @@ export interface AgentParts {
   readonly data: ThreadData;
   readonly link: MainLink;
   readonly watch: Watch;
+  /** What disturbs the main thread. */
   readonly gate: HeavyGate;
+  /** Heap snapshots until they are sent: each is a large file. */
+  readonly snapshots: HeavyGate;
   readonly maps: SourceMaps;
 }
 

@@ -1,6 +1,8 @@
 // The table of /debug: every path, its method, its endpoint and one line that says what it gives.
 import type { Endpoint } from './debug-request.js';
+import { heapSnapshot } from './heap-snapshot.js';
 import { leaks } from './leaks.js';
+import { overviewOf } from './overview.js';
 import { heap, profile } from './profiles.js';
 import { handles, resourcesOf } from './resources.js';
 import { eventLoop, gc } from './runtime.js';
@@ -27,6 +29,7 @@ const PAGES: Readonly<Record<string, Route>> = {
   '/stack': { method: 'GET', endpoint: stack, gives: 'what the main thread runs now, even while its loop is blocked' },
   '/profile': { method: 'GET', endpoint: profile, gives: 'CPU profile of ?seconds=N, pprof' },
   '/heap': { method: 'GET', endpoint: heap, gives: 'memory allocated in ?seconds=N and still alive, by stack, pprof' },
+  '/heap/snapshot': { method: 'GET', endpoint: heapSnapshot, gives: 'a .heapsnapshot; stops the program meanwhile' },
   '/trace': {
     method: 'POST',
     endpoint: trace,
@@ -49,7 +52,15 @@ const GO_PAGES: Readonly<Record<string, Route>> = {
   '/goroutine': pprofOf('promises', 'pending promises'),
 };
 
+const index: Route = {
+  method: 'GET',
+  endpoint: overviewOf(() => Object.entries(PAGES).map(([path, { method, gives }]) => ({ method, path, gives }))),
+  gives: 'this page',
+};
+
 export const ROUTES: ReadonlyMap<string, Route> = new Map([
+  ['/debug', index] as const,
+  ['/debug/pprof', index] as const,
   ...Object.entries(PAGES).map(([path, route]) => [`/debug${path}`, route] as const),
   ...Object.entries(GO_PAGES).map(([path, route]) => [`/debug/pprof${path}`, route] as const),
 ]);

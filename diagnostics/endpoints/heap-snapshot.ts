@@ -1,0 +1,52 @@
+// /debug/heap/snapshot: a `.heapsnapshot` for the memory tools of Chrome. It stops the program for seconds and needs much
+// memory, so it is taken only where there is room, and one at a time until it is sent.
+import path from 'node:path';
+import { takeHeapSnapshot, usedHeapBytes } from '../agent/heap-snapshot.js';
+import { lackOfRoom, readRoom } from '../agent/room.js';
+import type { Room } from '../agent/room.js';
+import { DebugError, formatOf } from './debug-request.js';
+import type { Endpoint } from './debug-request.js';
+
+/** 10 s per 100 MB of heap (measured), and some time for the client. */
+const EXPECTED_MS = 30_000;
+const SHORT_OF_MEMORY_RETRY_SECONDS = 60;
+
+export interface Measures {
+  /** Bytes of the heap in use. */
+  readonly heapBytes: () => Promise<number>;
+  /** Memory and disk for a file in a folder. */
+  readonly roomIn: (folder: string) => Room;
+}
+
+export function heapSnapshotWith({ heapBytes, roomIn }: Measures): Endpoint {
+  return async (request, { data, gate, snapshots }) => {
+    formatOf(request, ['json']);
+    const sent = snapshots.enter('a heap snapshot', EXPECTED_MS);
+    try {
+      const folder = path.dirname(data.socketPath);
+      const file = await gate.run('a heap snapshot', EXPECTED_MS, async () => {
+        const lack = lackOfRoom(await heapBytes(), roomIn(folder));
+        if (lack !== undefined) {
+          throw new DebugError(503, 'not_enough_memory', lack, {
+            'retry-after': String(SHORT_OF_MEMORY_RETRY_SECONDS),
+          });
+        }
+        return takeHeapSnapshot(folder, request.gone);
+      });
+      const { size } = await file.stat();
+      const body = file.createReadStream({ start: 0 });
+      body.once('close', sent);
+      const name = `${data.name.replace(/[^\w.-]/g, '_')}-${data.pid}-${new Date().toISOString().replace(/[:.]/g, '-')}`;
+      return {
+        type: 'application/octet-stream',
+        body,
+        headers: { 'content-length': size, 'content-disposition': `attachment; filename="${name}.heapsnapshot"` },
+      };
+    } catch (error) {
+      sent();
+      throw error;
+    }
+  };
+}
+
+export const heapSnapshot = heapSnapshotWith({ heapBytes: usedHeapBytes, roomIn: readRoom });

@@ -1,0 +1,102 @@
+// A flame graph of live async resources by the stack that made them, as inline SVG: width is how many are live, depth is
+// who called whom (the outermost caller at the top), the last row names the type. Hovering tells the place.
+import type { Frame, SiteSample } from '../../model.js';
+import { frameText } from '../text.js';
+import { html, NOTHING } from './markup.js';
+import type { Markup } from './markup.js';
+
+const WIDTH = 1_200;
+const ROW = 20;
+const DEPTH_MAX = 12;
+/** Narrower boxes cannot be seen; their share stays visible as empty room. */
+const BOX_WIDTH_MIN = 2;
+const CHARACTER_WIDTH = 6.6;
+const TEXT_PADDING = 4;
+
+interface Node {
+  readonly name: string;
+  readonly place: string;
+  /** Set on the last row: the list further down has it by this id. */
+  readonly siteId: string | undefined;
+  live: number;
+  readonly children: Map<string, Node>;
+}
+
+export function flameGraph(sites: readonly SiteSample[]): Markup {
+  const root = treeOf(sites);
+  if (root.live === 0) return html`<p>Nothing is live.</p>`;
+  const rows = Math.min(DEPTH_MAX, depthOf(root)) + 1;
+  return html`<svg
+    class="flame"
+    viewBox="0 0 ${WIDTH} ${rows * ROW}"
+    role="img"
+    aria-label="live async resources by stack"
+  >
+    ${box(root, root, 0, 0)}
+  </svg>`;
+}
+
+function treeOf(sites: readonly SiteSample[]): Node {
+  const root = nodeOf('all', 'every live resource');
+  for (const { siteId, stack, type, kind, live } of sites) {
+    root.live += live;
+    let node = root;
+    for (const frame of stack.slice(0, DEPTH_MAX - 1).toReversed()) {
+      node = childOf(node, frameText(frame), nodeOf(shortName(frame), frameText(frame)), live);
+    }
+    childOf(node, siteId, { ...nodeOf(`${type} (${kind})`, stack[0] ? frameText(stack[0]) : ''), siteId }, live);
+  }
+  return root;
+}
+
+function nodeOf(name: string, place: string): Node {
+  return { name, place, siteId: undefined, live: 0, children: new Map() };
+}
+
+function childOf(parent: Node, key: string, fresh: Node, live: number): Node {
+  const child = parent.children.get(key) ?? fresh;
+  parent.children.set(key, child);
+  child.live += live;
+  return child;
+}
+
+function depthOf(node: Node): number {
+  return 1 + Math.max(0, ...[...node.children.values()].map(depthOf));
+}
+
+function box(node: Node, root: Node, x: number, depth: number): Markup {
+  const width = (node.live / root.live) * WIDTH;
+  if (width < BOX_WIDTH_MIN || depth > DEPTH_MAX) return NOTHING;
+  const share = `${((node.live / root.live) * 100).toFixed(1)} %`;
+  const label = node.name.slice(0, Math.max(0, Math.floor((width - 2 * TEXT_PADDING) / CHARACTER_WIDTH)));
+  const shape = html`<g>
+    <title>${node.name}: ${Math.round(node.live)} live, ${share} ${node.place}</title>
+    <rect
+      x="${x.toFixed(1)}"
+      y="${depth * ROW}"
+      width="${(width - 1).toFixed(1)}"
+      height="${ROW - 1}"
+      class="${classOf(node, depth)}"
+    />
+    <text x="${(x + TEXT_PADDING).toFixed(1)}" y="${depth * ROW + 14}">${label.length > 2 ? label : ''}</text>
+  </g>`;
+  const linked = node.siteId === undefined ? shape : html`<a href="#site-${node.siteId}">${shape}</a>`;
+  let childX = x;
+  const children = [...node.children.values()]
+    .toSorted((a, b) => b.live - a.live)
+    .map((child) => {
+      const drawn = box(child, root, childX, depth + 1);
+      childX += (child.live / root.live) * WIDTH;
+      return drawn;
+    });
+  return html`${linked}${children}`;
+}
+
+function classOf(node: Node, depth: number): string {
+  if (depth === 0) return 'root';
+  return node.siteId === undefined ? `frame${depth % 2}` : 'leaf';
+}
+
+function shortName({ functionName, file, line }: Frame): string {
+  return `${functionName} ${file.slice(file.lastIndexOf('/') + 1)}:${line}`;
+}
