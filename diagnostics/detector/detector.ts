@@ -145,7 +145,7 @@ function hasHadTime({ kind, type, details }: SiteSample, growingMs: number): boo
 }
 
 /** Through these somebody waits: when such a promise is abandoned, code is stuck. */
-const WAITERS = new Set<unknown>(['await', 'async function', 'Promise.then']);
+const WAITERS = new Set<unknown>(['await', 'async function', 'Promise.then', 'Promise.catch', 'Promise.finally']);
 /** Of the growth of what was abandoned here: so much of it must be waited for somewhere. */
 const WAITED_SHARE_MIN = 0.5;
 
@@ -177,7 +177,13 @@ function withVerdictOfItsLike({ site, sample }: Judged, all: readonly Judged[]):
 }
 
 /** The closer to the cause the higher: what was made, then who waits for it, then whose functions they are. */
-const CLOSENESS: Readonly<Record<string, number>> = { await: 1, 'Promise.then': 1, 'async function': 2 };
+const CLOSENESS: Readonly<Record<string, number>> = {
+  await: 1,
+  'async function': 2,
+  'Promise.then': 3,
+  'Promise.catch': 3,
+  'Promise.finally': 3,
+};
 
 function worstFirst(a: Judged, b: Judged): number {
   const closeness = ({ sample }: Judged): number => CLOSENESS[String(sample.details.by)] ?? 0;

@@ -25,6 +25,10 @@ interface Emitter {
   readonly _events?: Readonly<Record<string | symbol, unknown>>;
 }
 
+type Add = (this: Emitter, event: unknown, listener: unknown) => unknown;
+type Listen = (this: EventTarget, ...args: unknown[]) => void;
+type Derive = (this: unknown, signals: Iterable<AbortSignal>) => AbortSignal;
+
 export interface ListenerWatchOptions {
   readonly table: SiteTable;
   readonly sampler: Sampler;
@@ -54,10 +58,10 @@ export function watchListeners({ table, sampler }: ListenerWatchOptions): () => 
     });
   };
 
-  const adding = (original: (...args: unknown[]) => unknown) =>
-    function added(this: object, ...args: unknown[]): unknown {
-      const result = Reflect.apply(original, this, args);
-      onAdded(this, args[0]);
+  const adding = (original: Add): Add =>
+    function added(this: Emitter, event, listener) {
+      const result = original.call(this, event, listener);
+      onAdded(this, event);
       return result;
     };
 
@@ -78,47 +82,45 @@ export function watchListeners({ table, sampler }: ListenerWatchOptions): () => 
     table.add(new Entry({ ...made, target: last, isLive }));
   };
 
-  const onDerived = (derived: AbortSignal, sources: readonly AbortSignal[]): void => {
-    const weight = sampler.take();
-    if (weight === 0 || derived.aborted) return;
+  /** Stands for what the entry watches: the sources differ in how long they live, and any of them may hold it. */
+  const anySource = {};
+  const onDerived = (derived: AbortSignal, signals: readonly AbortSignal[]): void => {
+    const weight = derived.aborted ? 0 : sampler.take();
+    if (weight === 0) return;
     const held = new WeakRef(derived);
-    for (const source of sources) {
-      const place = dependants(source);
-      const isLive = (signal: object): boolean => {
-        const composite = held.deref();
-        if ((signal as AbortSignal).aborted || composite?.aborted === true) return false;
-        if (composite !== undefined && getEventListeners(composite, 'abort').length > 0) return true;
-        return KEEPS_DEPENDANTS && place > 0 && dependants(signal as AbortSignal) >= place;
-      };
-      const made = { kind: 'listener', type: 'AbortSignal.any', details: {}, weight, stack: captureStack() } as const;
-      table.add(new Entry({ ...made, target: source, isLive }));
-    }
+    const sources = signals.map((signal) => ({ signal: new WeakRef(signal), place: dependants(signal) }));
+    const isLive = (): boolean => {
+      const composite = held.deref();
+      if (composite?.aborted === true) return false;
+      const isListenedTo = composite !== undefined && getEventListeners(composite, 'abort').length > 0;
+      return sources.some(({ signal, place }) => {
+        const source = signal.deref();
+        if (source === undefined || source.aborted) return false;
+        return isListenedTo || (KEEPS_DEPENDANTS && place > 0 && dependants(source) >= place);
+      });
+    };
+    const made = { kind: 'listener', type: 'AbortSignal.any', details: {}, weight, stack: captureStack() } as const;
+    table.add(new Entry({ ...made, target: anySource, isLive }));
   };
 
   const undo = [
     replaceFunction(EventEmitter.prototype, 'on', adding),
     replaceFunction(EventEmitter.prototype, 'addListener', adding),
-    replaceFunction(
+    replaceFunction<Listen>(
       EventTarget.prototype,
       'addEventListener',
       (original) =>
-        function added(this: EventTarget, ...args: unknown[]): unknown {
-          const result = Reflect.apply(original, this, args);
+        function added(this: EventTarget, ...args) {
+          original.apply(this, args);
           if (args[0] === 'abort' && this instanceof AbortSignal) onAbortListener(this);
-          return result;
         },
     ),
-    replaceFunction(
-      AbortSignal,
-      'any',
-      (original) =>
-        function any(...args: unknown[]): unknown {
-          const sources = [...(args[0] as Iterable<AbortSignal>)];
-          const derived = Reflect.apply(original, AbortSignal, [sources]) as AbortSignal;
-          onDerived(derived, sources);
-          return derived;
-        },
-    ),
+    replaceFunction<Derive>(AbortSignal, 'any', (original) => (signals) => {
+      const sources = [...signals];
+      const derived = original.call(AbortSignal, sources);
+      onDerived(derived, sources);
+      return derived;
+    }),
   ];
   return () => {
     for (const restore of undo) restore();

@@ -131,6 +131,7 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
       isRunning = false;
       clearInterval(sweeping);
       if (trace !== undefined) stopTrace();
+      for (const each of Object.values(samplers)) each.stop();
       for (const restore of undo) restore();
     },
   };

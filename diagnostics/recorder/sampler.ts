@@ -49,6 +49,11 @@ export class Sampler {
     return weight;
   }
 
+  /** From now on `take` takes nothing. */
+  stop(): void {
+    this.#left = Infinity;
+  }
+
   /** Ends an interval of `elapsedMs` (above 0) and sets the rate for the next by what it has seen. */
   adjust(elapsedMs: number): void {
     const seconds = elapsedMs / MS_PER_SECOND;

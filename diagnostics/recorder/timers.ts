@@ -13,6 +13,8 @@ import { replaceFunction } from './wrap.js';
 
 const TYPES = { setTimeout: 'Timeout', setInterval: 'Interval', setImmediate: 'Immediate' } as const;
 
+type Make = (this: unknown, ...args: unknown[]) => object;
+
 /** Node keeps it in Timeout and Immediate, true once fired or cleared, false again after `refresh()`. */
 interface NodeTimer {
   readonly _destroyed?: boolean;
@@ -33,14 +35,14 @@ export function watchTimers({ table, sampler, promises }: TimerWatchOptions): ()
   for (const name of ['setTimeout', 'setInterval', 'setImmediate'] as const) {
     const kind = name === 'setImmediate' ? 'immediate' : 'timer';
     const type = TYPES[name];
-    const wrapper = (original: (...args: unknown[]) => unknown) =>
-      function wrapped(this: unknown, ...args: unknown[]): unknown {
-        const timer = Reflect.apply(original, this, args);
+    const wrapper = (original: Make): Make =>
+      function wrapped(this: unknown, ...args) {
+        const timer = original.apply(this, args);
         const weight = sampler.take();
         if (weight > 0) {
           const details = kind === 'timer' ? { delayMs: delayOf(args[1]) } : {};
           const stack = captureStack();
-          table.add(new Entry({ kind, type, details, weight, stack, target: timer as object, isLive: isTimerLive }));
+          table.add(new Entry({ kind, type, details, weight, stack, target: timer, isLive: isTimerLive }));
         }
         return timer;
       };
@@ -48,15 +50,15 @@ export function watchTimers({ table, sampler, promises }: TimerWatchOptions): ()
   }
 
   undo.push(
-    replaceFunction(timersPromises, 'setTimeout', (original) => (...args) => {
+    replaceFunction<Make>(timersPromises, 'setTimeout', (original) => (...args) => {
       const promise = original(...args) as Promise<unknown>;
       const weight = sampler.take();
       const details = { delayMs: delayOf(args[0]) };
       if (weight > 0) promises.markAsTimer(promise, { type: 'timers/promises', details, weight });
       return promise;
     }),
-    replaceFunction(AbortSignal, 'timeout', (original) => (...args) => {
-      const signal = Reflect.apply(original, AbortSignal, args) as AbortSignal;
+    replaceFunction<Make>(AbortSignal, 'timeout', (original) => (...args) => {
+      const signal = original.apply(AbortSignal, args) as AbortSignal;
       const weight = sampler.take();
       if (weight > 0) {
         const details = { delayMs: delayOf(args[0]) };
