@@ -179,9 +179,9 @@ function isWrong(code: string, span: Span, { created }: CouponHistory, open: rea
 /** stock, answers to operators, and wrong_sold_out where it is about a change of stock. */
 export function checkStock(coupon: CouponHistory, findings: Findings): void {
   const { couponId, stock, final, created } = coupon;
-  for (const { kind, outcome, answer } of coupon.changes) {
+  for (const { kind, outcome, answer, invokedAt } of coupon.changes) {
     const known = outcome !== 'unknown' || OPERATOR_REFUSALS.test(answer);
-    findings.check('answers', known, () => `${couponId}: ${kind} was answered ${answer}`);
+    findings.check('answers', known, () => `${couponId}: ${kind} asked ${timeOf(invokedAt)} was answered ${answer}`);
   }
   const logged = groupBy(final.stock, (change) => change.key);
   for (const [keyOfChange, changes] of logged) {
@@ -219,8 +219,11 @@ function isFinal({ outcome }: ClaimOperation): boolean {
 function heard(claim: ClaimOperation | undefined): string {
   if (claim === undefined) return 'nothing';
   const { invokedAt, completedAt, instance } = claim;
-  const at = new Date(invokedAt).toISOString().slice(11);
-  return `"${answerOf(claim)}" (asked ${at} at instance ${instance}, ${Math.round(completedAt - invokedAt)} ms)`;
+  return `"${answerOf(claim)}" (asked ${timeOf(invokedAt)} at instance ${instance}, ${Math.round(completedAt - invokedAt)} ms)`;
+}
+
+function timeOf(moment: number): string {
+  return new Date(moment).toISOString().slice(11);
 }
 
 function answerOf({ outcome }: ClaimOperation): string {

@@ -70,7 +70,14 @@ export interface FinalCoupon {
 export interface FinalState {
   readonly coupons: readonly FinalCoupon[];
   /** From the end of the last fault until every process was ready, every shard open and the outbox empty. */
-  readonly recovery: { readonly ms: number; readonly limitMs: number; readonly missing: readonly string[] };
+  readonly recovery: {
+    readonly ms: number;
+    readonly limitMs: number;
+    /** What was still missing when the limit was over. */
+    readonly missing: readonly string[];
+    /** What came last, where it came in time. */
+    readonly waitedFor: readonly string[];
+  };
   /** What `stampede audit` found, one sentence each. */
   readonly audit: readonly string[];
   /** Instances that ended though nobody had asked them to, one sentence each. */

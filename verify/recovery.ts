@@ -27,10 +27,13 @@ export async function whenRecovered(
   signal: AbortSignal,
 ): Promise<FinalState['recovery']> {
   const deadline = now() + RECOVERY_LIMIT_MS;
-  for (;;) {
+  for (let waitedFor: string[] = []; ;) {
     const missing = await missingNow(deployment);
     const ms = Math.round(now() - since);
-    if (missing.length === 0 || now() > deadline || signal.aborted) return { ms, limitMs: RECOVERY_LIMIT_MS, missing };
+    if (missing.length === 0 || now() > deadline || signal.aborted) {
+      return { ms, limitMs: RECOVERY_LIMIT_MS, missing, waitedFor };
+    }
+    waitedFor = missing;
     await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
   }
 }

@@ -49,6 +49,7 @@ export function describe(report: Report): string {
   for (const { name, statement, checked, violations, examples } of verdict.checks) {
     checks.push([name, [statement, ...examples.map((example) => `✗ ${example}`)].join('\n'), checked, violations]);
   }
+  const waited = recovery.waitedFor.length === 0 ? '' : `, at last from: ${recovery.waitedFor.join(', ')}`;
   const skipped = faults.filter((fault) => fault.problem !== undefined);
   return [
     checks.toString(),
@@ -56,7 +57,7 @@ export function describe(report: Report): string {
     `Faults: ${list(countBy(faults.map((fault) => fault.fault)))}.`,
     ...skipped.map((fault) => `  ${fault.fault} of ${fault.target} did not go as planned: ${fault.problem ?? ''}`),
     `${report.claims} claims in MySQL, ${verdict.recovered} of them recovered after an answer that got lost.`,
-    `Recovered ${(recovery.ms / 1_000).toFixed(1)} s after the last fault (limit ${recovery.limitMs / 1_000} s).`,
+    `Recovered ${(recovery.ms / 1_000).toFixed(1)} s after the last fault (limit ${recovery.limitMs / 1_000} s)${waited}.`,
     ...report.files,
     verdict.ok
       ? `Every promise was kept (seed ${report.seed}, ${report.minutes} minutes, level ${report.ack}).`

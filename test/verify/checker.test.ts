@@ -41,7 +41,7 @@ function verdictOf(
   const total = history.find((operation) => operation.kind === 'create')?.total ?? 0;
   return check(history, {
     coupons: [{ couponId: COUPON, rows: [], stock: [{ key: CREATED_KEY, delta: total, applied: true }], ...coupon }],
-    recovery: { ms: 100, limitMs: 1_000, missing: [] },
+    recovery: { ms: 100, limitMs: 1_000, missing: [], waitedFor: [] },
     audit: [],
     ended: [],
     ...more,
@@ -245,8 +245,10 @@ describe('finds', () => {
 
   it('what the run itself found', () => {
     const found = (more: Partial<FinalState>) => broken(verdictOf([created(5)], {}, more));
-    expect(found({ recovery: { ms: 1_001, limitMs: 1_000, missing: [] } })).toEqual(['recovery']);
-    expect(found({ recovery: { ms: 5, limitMs: 1_000, missing: ['shard 3 is fenced'] } })).toEqual(['recovery']);
+    expect(found({ recovery: { ms: 1_001, limitMs: 1_000, missing: [], waitedFor: [] } })).toEqual(['recovery']);
+    expect(found({ recovery: { ms: 5, limitMs: 1_000, missing: ['shard 3 is fenced'], waitedFor: [] } })).toEqual([
+      'recovery',
+    ]);
     expect(found({ audit: ['I5 once'] })).toEqual(['audit']);
     expect(found({ ended: ['instance 1 ended by itself'] })).toEqual(['processes']);
   });
