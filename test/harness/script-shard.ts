@@ -1,10 +1,15 @@
 // One shard on a real Redis, driven through the scripts alone: no workers, no MySQL.
 import type { Redis } from 'ioredis';
+import { atEndOfFile } from './cleanup.js';
+import { startTestRedis } from './servers.js';
+import type { TestServer } from './servers.js';
 import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { OutboxEntry, RawEntry } from '../../coupons/outbox.js';
 import { parseEntry } from '../../coupons/outbox.js';
 import type { ScriptName } from '../../lua/scripts.js';
 import { loadScripts, runScript } from '../../lua/scripts.js';
+import { createLog } from '../../platform/log.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 
 const SHARD = 7;
 const TOKEN = 'token-of-the-test';
@@ -23,6 +28,20 @@ export interface Change {
   readonly closesAt?: number;
   readonly ack?: string;
   readonly ceiling?: number;
+}
+
+/** A private Redis with a connection to it; both end with the file. */
+export async function startScriptRedis(
+  options: Parameters<typeof startTestRedis>[0] = {},
+): Promise<{ server: TestServer; redis: Redis }> {
+  const server = await startTestRedis(options);
+  const redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: 10_000 }, createLog('test', 'silent'));
+  atEndOfFile(() => {
+    redis.disconnect();
+    return Promise.resolve();
+  });
+  await whenRedisReady(redis, 10_000);
+  return { server, redis };
 }
 
 export class ScriptShard {

@@ -1,21 +1,15 @@
 // lua/change.lua: versions are applied once, in order, and more or less stock is decided where the stock is.
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { beforeAll, beforeEach, expect, it } from 'vitest';
 import { CODE } from '../../lua/codes.js';
-import { createLog } from '../../platform/log.js';
-import { connectRedis, whenRedisReady } from '../../platform/redis.js';
-import { ScriptShard } from '../harness/script-shard.js';
-import { startTestRedis } from '../harness/servers.js';
+import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 
 let redis: Redis;
 let shard: ScriptShard;
 
 beforeAll(async () => {
-  const server = await startTestRedis();
-  redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: 10_000 }, createLog('test', 'silent'));
-  await whenRedisReady(redis, 10_000);
+  ({ redis } = await startScriptRedis());
 });
-afterAll(() => redis.disconnect());
 beforeEach(async () => {
   await redis.flushall();
   shard = new ScriptShard(redis);

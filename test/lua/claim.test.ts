@@ -1,23 +1,18 @@
 // lua/claim.lua, every branch, on a real Redis.
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CODE } from '../../lua/codes.js';
-import { createLog } from '../../platform/log.js';
-import { connectRedis, whenRedisReady } from '../../platform/redis.js';
-import { ScriptShard } from '../harness/script-shard.js';
+import { whenRedisReady } from '../../platform/redis.js';
+import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 import type { TestServer } from '../harness/servers.js';
-import { startTestRedis } from '../harness/servers.js';
 
 let server: TestServer;
 let redis: Redis;
 let shard: ScriptShard;
 
 beforeAll(async () => {
-  server = await startTestRedis();
-  redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: 10_000 }, createLog('test', 'silent'));
-  await whenRedisReady(redis, 10_000);
+  ({ server, redis } = await startScriptRedis());
 });
-afterAll(() => redis.disconnect());
 beforeEach(async () => {
   await redis.flushall();
   shard = new ScriptShard(redis);

@@ -2,23 +2,17 @@
 // every answer compared and every invariant checked after every step.
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { CODE } from '../../lua/codes.js';
-import { createLog } from '../../platform/log.js';
-import { connectRedis, whenRedisReady } from '../../platform/redis.js';
-import { ScriptShard } from '../harness/script-shard.js';
-import { startTestRedis } from '../harness/servers.js';
+import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 
 const RUNS = 150;
 const HOUR_MS = 3_600_000;
 
 let redis: Redis;
 beforeAll(async () => {
-  const server = await startTestRedis({ appendfsync: 'no' });
-  redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: 10_000 }, createLog('test', 'silent'));
-  await whenRedisReady(redis, 10_000);
+  ({ redis } = await startScriptRedis({ appendfsync: 'no' }));
 });
-afterAll(() => redis.disconnect());
 
 type Step =
   | { do: 'claim'; coupon: number; users: number[] }
