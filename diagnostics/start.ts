@@ -3,6 +3,7 @@
 import path from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import { Host } from './agent/host.js';
+import { joinThreads } from './agent/other-threads.js';
 import { chooseSocketPath, OWNER_VARIABLE, SOCKET_VARIABLE } from './agent/socket-path.js';
 import { startRecorder } from './recorder/recorder.js';
 import type { Recorder, RecorderOptions } from './recorder/recorder.js';
@@ -37,10 +38,12 @@ export function startDiagnostics(options: DiagnosticsOptions = {}): Diagnostics 
   if (running !== undefined) return running;
   const host = isMainThread ? startHost(options, () => recorder) : undefined;
   const recorder = startRecorder(options.recorder);
+  const leaveThreads = isMainThread ? (): void => undefined : joinThreads(recorder);
   const diagnostics: Diagnostics = {
     listening: async () => host?.listening(),
     stop: async () => {
       registry[RUNNING] = undefined;
+      leaveThreads();
       recorder.stop();
       await host?.stop();
     },

@@ -7,6 +7,7 @@ import type { Frame } from '../model.js';
 import { elapse, inTime, withMainThread } from './inspector-session.js';
 import { MainThreadBlocked } from './main-link.js';
 import type { MainLink } from './main-link.js';
+import { selfMicroseconds } from '../pprof/v8-profiles.js';
 import type { SourceMaps } from '../recorder/source-map.js';
 
 /** A loop that answers within this time is not blocked. */
@@ -105,15 +106,18 @@ interface HotFrame {
   readonly line: number | undefined;
 }
 
-/** The node of the program's own code with most samples, with its callers, innermost first. */
+/** The node of the program's own code with most time, with its callers, innermost first. */
 function hottest(profile: Profiler.Profile): { share: number; stack: HotFrame[] } {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const parents = new Map(profile.nodes.flatMap(({ id, children }) => (children ?? []).map((child) => [child, id])));
   const own = profile.nodes.filter(({ callFrame }) => callFrame.url !== '' && !callFrame.url.startsWith('node:'));
-  const hits = own.reduce((sum, { hitCount }) => sum + (hitCount ?? 0), 0);
-  const all = profile.nodes.reduce((sum, { hitCount }) => sum + (hitCount ?? 0), 0);
+  // Time, not the number of samples: V8 takes fewer of them while the loop is idle.
+  const spent = selfMicroseconds(profile);
+  const timeOf = ({ id }: Profiler.ProfileNode): number => spent.get(id) ?? 0;
+  const busy = own.reduce((sum, next) => sum + timeOf(next), 0);
+  const all = Math.max(1, profile.endTime - profile.startTime);
   let node = own.reduce<Profiler.ProfileNode | undefined>(
-    (best, next) => ((next.hitCount ?? 0) > (best?.hitCount ?? 0) ? next : best),
+    (best, next) => (timeOf(next) > (best === undefined ? 0 : timeOf(best)) ? next : best),
     undefined,
   );
   const stack: HotFrame[] = [];
@@ -124,7 +128,7 @@ function hottest(profile: Profiler.Profile): { share: number; stack: HotFrame[] 
   }
   // What the recorder does counts for the code that it watches.
   while (stack[0]?.callFrame.url.startsWith(OWN_FOLDER) === true) stack.shift();
-  return { share: all === 0 ? 0 : hits / all, stack };
+  return { share: Math.min(1, busy / all), stack };
 }
 
 const KERNEL_STATES: Readonly<Record<string, string>> = {

@@ -9,6 +9,8 @@ import { HeavyGate } from './heavy-gate.js';
 import { MainLink } from './main-link.js';
 import { CLOSE } from './messages.js';
 import type { Notice, ThreadData } from './messages.js';
+import { OtherThreads } from './other-threads.js';
+import { ProcessSnapshots } from './process-snapshots.js';
 import { isAlive, prepareFolder, removeSocket, sweepDeadSockets, withSuffix } from './socket-path.js';
 import { Watch } from './watch.js';
 
@@ -16,10 +18,13 @@ const port = parentPort;
 if (port === null) throw new Error('this file is run as a thread by diagnostics/agent/host.ts');
 const data = workerData as ThreadData;
 const link = new MainLink(port);
-const watch = new Watch(link, createDetector());
+const threads = new OtherThreads();
+const processSnapshots = new ProcessSnapshots(link, threads);
+const watch = new Watch(link, processSnapshots, createDetector());
 const server = new DebugServer({
   data,
   link,
+  processSnapshots,
   watch,
   gate: new HeavyGate(),
   snapshots: new HeavyGate(),
@@ -31,6 +36,7 @@ const notify = (notice: Notice): void => port.postMessage(notice);
 port.on('message', (message: unknown) => {
   if (message !== CLOSE) return;
   watch.stop();
+  threads.close();
   // Nothing is left to do for an error of closing: the main thread ends the thread after a time limit.
   server.close().then(
     () => port.close(),
@@ -45,6 +51,7 @@ try {
   notify({ notice: 'listening', socketPath });
 } catch (error) {
   notify({ notice: 'failed', reason: error instanceof Error ? error.message : String(error) });
+  threads.close();
   port.close();
 }
 

@@ -5,6 +5,7 @@ import type { LeakReport } from '../model.js';
 import type { VitalSigns } from './messages.js';
 import { MainThreadBlocked } from './main-link.js';
 import type { MainLink } from './main-link.js';
+import type { ProcessSnapshots } from './process-snapshots.js';
 
 const VITALS_EVERY_MS = 2_000;
 /** Ten minutes of vital signs: some 100 KB. */
@@ -14,13 +15,15 @@ const ANSWER_TIMEOUT_MS = 1_000;
 
 export class Watch {
   readonly #link: MainLink;
+  readonly #snapshots: ProcessSnapshots;
   readonly #detector: Detector;
   readonly #vitals: VitalSigns[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #detectorError: string | undefined;
 
-  constructor(link: MainLink, detector: Detector) {
+  constructor(link: MainLink, snapshots: ProcessSnapshots, detector: Detector) {
     this.#link = link;
+    this.#snapshots = snapshots;
     this.#detector = detector;
   }
 
@@ -53,7 +56,7 @@ export class Watch {
   }
 
   async #readSnapshot(): Promise<void> {
-    const snapshot = await this.#link.ask('snapshot', ANSWER_TIMEOUT_MS);
+    const snapshot = await this.#snapshots.read(ANSWER_TIMEOUT_MS);
     this.#detector.add(snapshot);
     this.#detectorError = undefined;
   }

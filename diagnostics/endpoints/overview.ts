@@ -55,8 +55,11 @@ function page(body: string): Reply {
   };
 }
 
-async function gather({ data, link, watch }: AgentParts, endpoints: readonly EndpointEntry[]): Promise<Overview> {
-  const { value: snapshot, stale } = await link.askOrLast('snapshot', ANSWER_TIMEOUT_MS);
+async function gather(
+  { data, processSnapshots, watch }: AgentParts,
+  endpoints: readonly EndpointEntry[],
+): Promise<Overview> {
+  const { value: snapshot, stale } = await processSnapshots.readOrLast(ANSWER_TIMEOUT_MS);
   const { name, pid, nodeVersion, startedAt } = data;
   return {
     process: { name, pid, nodeVersion, uptimeMs: Date.now() - startedAt },

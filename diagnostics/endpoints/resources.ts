@@ -21,9 +21,9 @@ const KINDS: Readonly<Record<View, readonly ResourceKind[]>> = {
 
 /** @throws DebugError 503 when the main thread is blocked and nothing is known yet. */
 export async function latestSnapshot({
-  link,
+  processSnapshots,
 }: AgentParts): Promise<Known<RecorderSnapshot> & { value: RecorderSnapshot }> {
-  const { value, stale } = await link.askOrLast('snapshot', ANSWER_TIMEOUT_MS);
+  const { value, stale } = await processSnapshots.readOrLast(ANSWER_TIMEOUT_MS);
   if (value === undefined) {
     throw new DebugError(
       503,

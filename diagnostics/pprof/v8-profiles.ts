@@ -54,8 +54,8 @@ export async function heapToPprof(
   return builder.encode();
 }
 
-/** Time of a sample counts for the node seen at its beginning. */
-function selfMicroseconds(profile: Profiler.Profile): Map<number, number> {
+/** Self time per node id, µs. The time of a sample counts for the node seen at its beginning. */
+export function selfMicroseconds(profile: Profiler.Profile): Map<number, number> {
   const spent = new Map<number, number>();
   const deltas = profile.timeDeltas ?? [];
   for (const [index, id] of (profile.samples ?? []).entries()) {
