@@ -1,0 +1,77 @@
+// A plain program with one of everything that the recorder follows, for recorder.test.ts: imports by name, as programs
+// do, before the recorder starts. Run with --expose-gc; writes its snapshots as JSON.
+import { EventEmitter, once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { setImmediate, setTimeout as timeoutByName } from 'node:timers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { startRecorder } from '../../../dist/diagnostics/recorder/recorder.js';
+
+const COUNT = 20;
+const HOUR_MS = 3_600_000;
+const { AbortSignal, clearTimeout } = globalThis;
+const functionsOfNode = () => [
+  globalThis.setTimeout,
+  AbortSignal.timeout,
+  EventEmitter.prototype.on,
+  promisify(globalThis.setTimeout),
+];
+const before = functionsOfNode();
+const recorder = startRecorder({ sweepMs: 20 });
+const kept = [];
+
+const makes = {
+  heldPromise: () => kept.push(new Promise((resolve) => kept.push(resolve))),
+  settledPromise: () => kept.push(Promise.resolve(1)),
+  abandonedAwait: async () => await new Promise(() => {}),
+  unrefTimeout: () => globalThis.setTimeout(() => {}, HOUR_MS).unref(),
+  timeoutByName: () => timeoutByName(() => {}, HOUR_MS).unref(),
+  interval: () => globalThis.setInterval(() => {}, HOUR_MS).unref(),
+  clearedTimeout: () => clearTimeout(globalThis.setTimeout(() => {}, HOUR_MS)),
+  firedTimeout: () => globalThis.setTimeout(() => {}, 1),
+  immediate: () => setImmediate(() => {}),
+  sleep: () => kept.push(sleep(HOUR_MS, undefined, { ref: false })),
+  signalTimeout: () => kept.push(AbortSignal.timeout(HOUR_MS)),
+};
+const emitter = new EventEmitter().setMaxListeners(0);
+const listeners = {
+  listener: () => emitter.on('x', () => {}),
+  onceListener: () => once(emitter, 'y'),
+  removedListener: () => {
+    const listener = () => {};
+    emitter.on('x', listener).off('x', listener);
+  },
+};
+for (const make of [...Object.values(makes), ...Object.values(listeners)]) {
+  for (let i = 0; i < COUNT; i++) make();
+}
+const server = createServer().listen(0, '127.0.0.1');
+await once(server, 'listening');
+const socket = connect(server.address().port, '127.0.0.1');
+await once(socket, 'connect');
+
+// Until what must go has gone: the collected promises.
+const countOf = (kind) =>
+  recorder
+    .snapshot()
+    .sites.filter((site) => site.kind === kind)
+    .reduce((sum, { live }) => sum + live, 0);
+for (let turn = 0; turn < 200 && countOf('abandoned') < 3 * COUNT; turn++) {
+  globalThis.gc();
+  await sleep(10);
+}
+const snapshot = recorder.snapshot();
+
+recorder.startTrace({ mode: 'all', maxEntries: 50 });
+await sleep(1);
+const trace = recorder.stopTrace();
+recorder.startTrace({ mode: 'promises', maxEntries: 2 });
+await Promise.all([1, 2, 3].map(async (each) => each));
+const full = recorder.stopTrace();
+
+recorder.stop();
+const after = functionsOfNode();
+const isRestored = after.every((each, index) => each === before[index]);
+process.stdout.write(JSON.stringify({ snapshot, trace, full, isRestored, stopped: recorder.snapshot() }), () =>
+  process.exit(),
+);

@@ -1,0 +1,113 @@
+// The recorder in a real program (program.mjs), run as a process of its own: its hooks are the whole process'.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { RecorderSnapshot, SiteSample, TraceResult } from '../../../diagnostics/model.js';
+
+const PROGRAM = fileURLToPath(new URL('program.mjs', import.meta.url));
+const COUNT = 20;
+/** Node's usual number of listeners, which is not recorded. */
+const UNRECORDED_LISTENERS = 10;
+
+interface Seen {
+  readonly snapshot: RecorderSnapshot;
+  readonly trace: TraceResult;
+  readonly full: TraceResult;
+  readonly isRestored: boolean;
+  readonly stopped: RecorderSnapshot;
+}
+
+let seen: Seen;
+beforeAll(() => {
+  seen = JSON.parse(execFileSync(process.execPath, ['--expose-gc', PROGRAM], { encoding: 'utf8' })) as Seen;
+});
+
+const source = readFileSync(PROGRAM, 'utf8').split('\n');
+
+/** The sites of the line of the program that begins with `start`. */
+function sitesAt(start: string): SiteSample[] {
+  const line = source.findIndex((text) => text.trim().startsWith(start)) + 1;
+  expect(line).toBeGreaterThan(0);
+  return seen.snapshot.sites.filter(({ stack }) => stack[0]?.file === PROGRAM && stack[0].line === line);
+}
+
+describe('what is live', () => {
+  it.each([
+    ['heldPromise', 'promise', 'PROMISE'],
+    ['unrefTimeout', 'timer', 'Timeout'],
+    ['timeoutByName', 'timer', 'Timeout'],
+    ['interval', 'timer', 'Interval'],
+    ['sleep', 'timer', 'timers/promises'],
+    ['signalTimeout', 'timer', 'AbortSignal.timeout'],
+  ])('%s: all of them, with line and age', (start, kind, type) => {
+    const [site, ...more] = sitesAt(start);
+    expect(more).toEqual([]);
+    expect(site).toMatchObject({ kind, type, live: COUNT, sampled: COUNT });
+    expect(site?.ageMaxMs).toBeGreaterThan(0);
+    expect(site?.ages?.every((count, step, all) => count <= (all[step - 1] ?? COUNT))).toBe(true);
+  });
+
+  it('tells the delay of a timer', () => {
+    expect(sitesAt('interval')[0]?.details).toEqual({ delayMs: 3_600_000 });
+  });
+
+  it.each(['settledPromise', 'clearedTimeout', 'firedTimeout', 'immediate'])('%s is forgotten', (start) => {
+    expect(sitesAt(start)).toEqual([]);
+  });
+
+  it('tells abandoned promises from pending ones, and who waited', () => {
+    const sites = sitesAt('abandonedAwait');
+    expect(sites.map(({ kind, live }) => [kind, live])).toEqual([
+      ['abandoned', COUNT],
+      ['abandoned', COUNT],
+      ['abandoned', COUNT],
+    ]);
+    expect(sites.map(({ details }) => details.by).toSorted()).toEqual(['async function', 'await', 'new Promise']);
+  });
+
+  it('sees listeners beyond the usual number, and forgets those that were taken off', () => {
+    expect(sitesAt('listener:')).toMatchObject([{ kind: 'listener', live: COUNT - UNRECORDED_LISTENERS }]);
+    const once = sitesAt('onceListener').filter(({ type }) => type === "'y' listener");
+    expect(once).toMatchObject([{ live: COUNT - UNRECORDED_LISTENERS }]);
+    expect(sitesAt('emitter.on(')).toEqual([]);
+  });
+
+  it('sees both ends of a connection, the one with the line that opened it', () => {
+    expect(sitesAt('const socket = connect')).toMatchObject([{ kind: 'handle', type: 'Socket', live: 1 }]);
+    expect(seen.snapshot.liveByType).toMatchObject({ Socket: 1, 'accepted Socket': 1, Interval: COUNT });
+  });
+
+  it('shows its own size and its bounds', () => {
+    const { own, mode, promiseRate, stacksPerSecondMax } = seen.snapshot;
+    expect(mode).toBe('always-on');
+    expect(promiseRate).toBe(1);
+    expect(stacksPerSecondMax).toBeGreaterThan(0);
+    expect(own.entries).toBeGreaterThan(0);
+    expect(own.entries).toBeLessThan(own.entriesMax);
+    expect(own.bytes).toBeGreaterThan(0);
+  });
+});
+
+describe('a trace window', () => {
+  it('has every resource with its stack, its trigger and its end', () => {
+    const timer = seen.trace.entries.find(({ type }) => type === 'Timeout');
+    expect(timer?.stack[0]?.file).toBe(PROGRAM);
+    expect(timer?.triggerAsyncId).toEqual(expect.any(Number));
+    const promise = seen.trace.entries.find(({ type, endedAt }) => type === 'PROMISE' && endedAt !== undefined);
+    expect(promise).toBeDefined();
+    expect(seen.trace.dropped).toBe(0);
+  });
+
+  it('keeps to its mode and its maximum, and counts what it dropped', () => {
+    expect(seen.full.entries.map(({ type }) => type)).toEqual(['PROMISE', 'PROMISE']);
+    expect(seen.full.dropped).toBeGreaterThan(0);
+  });
+});
+
+describe('after stop', () => {
+  it('nothing of it remains', () => {
+    expect(seen.isRestored).toBe(true);
+    expect(seen.stopped).toMatchObject({ mode: 'off', sites: [] });
+  });
+});
