@@ -201,6 +201,36 @@ describe('the fence refuses', () => {
     },
   );
 
+  it('a shard with a receipt that cannot be read, before it writes anything', async () => {
+    await redis.hset(shard.keys('sale').claimedUser, 'ann', 'nonsense');
+    expect(await shard.claimBatch([['sale', ['zoe', 'ann']]])).toBe(CODE.FENCED);
+    expect(await shard.stock('sale')).toBe(8);
+    expect(await redis.hget(shard.fence, 'state')).toBe('damaged');
+  });
+
+  it('a coupon that only readers look at, once one of them has found it damaged', async () => {
+    await redis.del(shard.keys('sale').stock);
+    expect(await shard.view('sale')).toEqual([CODE.FENCED]);
+    expect(await redis.hget(shard.fence, 'state')).toBe('open');
+    const { coupon, stock, claimedUser } = shard.keys('sale');
+    await shard.run('find_damage', [shard.fence, coupon, stock, claimedUser], [shard.epoch, 'sale']);
+    expect(await redis.hget(shard.fence, 'state')).toBe('damaged');
+  });
+
+  it('one coupon alone that is kept closed, and no other of its shard', async () => {
+    const { coupon, stock, claimedUser } = shard.keys('sale');
+    await redis.del(coupon, stock, claimedUser);
+    await redis.hset(shard.fence, 'coupon:sale', '0');
+    await shard.change('other', { version: 1, delta: 9 });
+    const answers = await shard.claimBatch([
+      ['sale', ['zoe']],
+      ['other', ['zoe']],
+    ]);
+    expect(answers).toMatchObject([{ code: CODE.COUPON_CLOSED }, { code: CODE.CLAIMED, no: 1 }]);
+    expect(await shard.receipt('sale', 'ann')).toEqual([CODE.COUPON_CLOSED]);
+    expect((await shard.change('sale', { version: 1, delta: 9 }))[0]).toBe(CODE.FENCED);
+  });
+
   it('to begin a forgotten coupon afresh', async () => {
     const { coupon, stock, claimedUser } = shard.keys('sale');
     await redis.del(coupon, stock, claimedUser);
