@@ -78,7 +78,6 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
     const kind = isPromise(sample) && history.abandonedGrowth * 2 > found.trend.growth ? 'abandoned' : sample.kind;
     const site: LeakSite = {
       siteId: sample.siteId,
-      // What has no line cannot be told from a growing number of clients.
       verdict: isConfirmed && sample.stack.length > 0 ? 'leaking' : 'suspect',
       kind,
       type: sample.type,
@@ -122,7 +121,10 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
         .filter((each) => !isHarmlessLoser(each, judged))
         .map((each) => withVerdictOfItsLike(each, judged))
         .toSorted(worstFirst);
-      const reported = sites.slice(0, SITES_REPORTED_MAX).map(({ site }) => site);
+      // What has no line, such as accepted sockets, is evidence beside a line; alone it is but a growing number of clients.
+      const reported = sites.some(({ sample }) => sample.stack.length > 0)
+        ? sites.slice(0, SITES_REPORTED_MAX).map(({ site }) => site)
+        : [];
       return { verdict: reported[0]?.verdict ?? 'clean', sites: reported, from: from ?? 0, to };
     },
   };
@@ -166,12 +168,10 @@ const LIKE_GROWTH_SHARE_MIN = 0.5;
 /** and the first whose growth is confirmed speaks for all: the one that names the cause may be confirmed a moment later. */
 function withVerdictOfItsLike({ site, sample }: Judged, all: readonly Judged[]): Judged {
   const isConfirmed =
-    isPromise(sample) &&
+    sample.stack.length > 0 &&
     all.some(
       (other) =>
-        isPromise(other.sample) &&
-        other.site.verdict === 'leaking' &&
-        site.growthPerMinute >= other.site.growthPerMinute * LIKE_GROWTH_SHARE_MIN,
+        other.site.verdict === 'leaking' && site.growthPerMinute >= other.site.growthPerMinute * LIKE_GROWTH_SHARE_MIN,
     );
   return isConfirmed ? { site: { ...site, verdict: 'leaking' }, sample } : { site, sample };
 }
