@@ -17,6 +17,7 @@ import type { Versions } from './databases.js';
 import { Databases } from './databases.js';
 
 const READY_LINE = 'stampede ready';
+const START_ATTEMPTS_MAX = 3;
 const READY_TIMEOUT_MS = 120_000;
 /** Longer than the drain of all roles together takes at the most. */
 const STOP_TIMEOUT_MS = 90_000;
@@ -46,8 +47,23 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-/** Resolves when the service is ready. Whatever was started is stopped again when that fails. */
-export async function startService({ workers, execArgv, log, signal }: ServiceOptions): Promise<Service> {
+/**
+ * Resolves when the service is ready. Whatever was started is stopped again when that fails. Its ports are free when they
+ * are chosen and used seconds later: if somebody was quicker, it is started again on others.
+ */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(options);
+    } catch (error) {
+      if (!(error instanceof PortTaken) || attempt === START_ATTEMPTS_MAX) throw error;
+    }
+  }
+}
+
+class PortTaken extends Error {}
+
+async function startOnce({ workers, execArgv, log, signal }: ServiceOptions): Promise<Service> {
   const dir = await mkdtemp(join(tmpdir(), 'stampede-bench-'));
   const [port, adminPort] = [await findFreePort(), await findFreePort()];
   const adminToken = randomBytes(16).toString('hex');
@@ -103,7 +119,10 @@ async function whenReady(child: ChildProcess, signal: AbortSignal): Promise<void
   child.stderr?.setEncoding('utf8').on('data', append);
   const deadline = Date.now() + READY_TIMEOUT_MS;
   while (!output.includes(READY_LINE)) {
-    if (hasEnded(child)) throw new Error(`the service ended during its start:\n${output}`);
+    if (hasEnded(child)) {
+      const message = `the service ended during its start:\n${output}`;
+      throw output.includes('another program listens') ? new PortTaken(message) : new Error(message);
+    }
     if (Date.now() > deadline) throw new Error(`the service was not ready after ${READY_TIMEOUT_MS} ms:\n${output}`);
     await delay(POLL_MS, undefined, { signal });
   }
