@@ -99,3 +99,14 @@ export interface AuditReport {
     readonly examples: readonly string[];
   }[];
 }
+
+/** What a process runs: the coupons with their connections. */
+export interface CouponsService extends Coupons {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  unreadyReasons(): string[];
+  /** Checks every invariant over Redis, outbox and MySQL, while traffic goes on. */
+  audit(onProgress?: (done: number, of: number) => void): Promise<AuditReport>;
+  /** Applies and settles the change that a coupon may have pending. */
+  finish(couponId: string): Promise<void>;
+}

@@ -1,10 +1,11 @@
 // The operators' side of coupons, over MySQL and Redis. Writes definitions to MySQL and applies them through
 // coupons/changes.ts; reads claims; never grants or writes one.
 import type { Redis } from 'ioredis';
-import type { AuditReport, ClaimFilter, CouponDetails, Coupons, NewCoupon, StockChange } from './coupons.js';
+import type { AuditReport, ClaimFilter, CouponDetails, CouponsService, NewCoupon, StockChange } from './coupons.js';
 import type { StockAdjustment, ClaimRow } from './coupons.js';
 import { audit } from './audit.js';
 import type { ChangeContext } from './changes.js';
+import { tellingDatabaseFailures } from './telling-failures.js';
 import { changeCoupon, finishChange } from './changes.js';
 import { readClaims } from './claim-log.js';
 import type { CouponRow, StockLogRow } from './coupon-table.js';
@@ -34,16 +35,6 @@ const MYSQL_CONNECTIONS = 4;
 const REDIS_TIMEOUT_MS = 5_000;
 const REFRESH_INTERVAL_MS = 1_000;
 
-export interface CouponsService extends Coupons {
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  unreadyReasons(): string[];
-  /** Checks every invariant over Redis, outbox and MySQL, while traffic goes on. */
-  audit(onProgress?: (done: number, of: number) => void): Promise<AuditReport>;
-  /** Applies and settles the change that a coupon may have pending. */
-  finish(couponId: string): Promise<void>;
-}
-
 /** `REDIS_URL` and `MYSQL_URL` must be set by now: the start command fills them in for embedded servers. */
 export function createCoupons({ settings, log }: { settings: Settings; log: Log }): CouponsService {
   if (settings.redisUrl === undefined || settings.mysqlUrl === undefined) throw new Error('database URLs are missing');
@@ -53,7 +44,7 @@ export function createCoupons({ settings, log }: { settings: Settings; log: Log 
 
 /** The same over connections that the caller made; `stop` closes them. */
 export function couponsOver(context: { settings: Settings; log: Log; redis: Redis; mysql: Pool }): CouponsService {
-  return new MysqlRedisCoupons(context);
+  return tellingDatabaseFailures(new MysqlRedisCoupons(context));
 }
 
 class MysqlRedisCoupons implements CouponsService {
@@ -229,8 +220,7 @@ class MysqlRedisCoupons implements CouponsService {
       await this.#checkReplicas();
       return wanted;
     }
-    // A Redis that does not tell its configuration is not known to keep anything.
-    const fsync = await fsyncsBeforeReply(this.#redis).catch(() => false);
+    const fsync = await fsyncsBeforeReply(this.#redis);
     if (wanted === undefined) return fsync ? 'fsync' : 'redis';
     if (fsync) return wanted;
     throw new StampedeError('ack_unavailable', 'Redis does not run with appendonly yes and appendfsync always.');

@@ -46,14 +46,21 @@ export class RedisDurability {
 
 /**
  * True when every reply waits for the disk: `appendonly yes`, `appendfsync always`, also during a rewrite of the file
- * (`no-appendfsync-on-rewrite no`), and the latest write succeeded. Rejects when Redis does not answer.
+ * (`no-appendfsync-on-rewrite no`), and the latest write succeeded. A Redis that will not tell its configuration is not known
+ * to keep anything. Rejects when Redis does not answer.
  */
 export async function fsyncsBeforeReply(redis: Redis): Promise<boolean> {
-  const flat = (await redis.config('GET', '*append*')) as string[];
+  const flat = (await redis.config('GET', '*append*').catch(emptyIfForbidden)) as string[];
   const value = (name: string): string | undefined => flat[flat.indexOf(name) + 1];
   const configured =
     value('appendonly') === 'yes' && value('appendfsync') === 'always' && value('no-appendfsync-on-rewrite') === 'no';
   if (!configured) return false;
   const persistence = await redis.info('persistence');
   return persistence.includes('aof_enabled:1') && persistence.includes('aof_last_write_status:ok');
+}
+
+/** Managed servers often keep CONFIG to themselves; any other error is a failure to answer. */
+function emptyIfForbidden(error: unknown): string[] {
+  if (error instanceof Error && /^(ERR unknown command|NOPERM)/.test(error.message)) return [];
+  throw error;
 }

@@ -2,7 +2,7 @@
 // to Redis. Whoever comes next finishes the change, exactly once.
 import type { Redis } from 'ioredis';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { CouponsService } from '../../coupons/mysql-redis-coupons.js';
+import type { CouponsService } from '../../coupons/coupons.js';
 import { couponsOver } from '../../coupons/mysql-redis-coupons.js';
 import type { Connection, Pool } from '../../platform/mysql.js';
 import type { Installation } from '../harness/installation.js';

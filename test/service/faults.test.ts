@@ -159,6 +159,11 @@ describe('in the middle of a burst', () => {
       expect(crowd.heard.get('201 claimed')).toBe(TOTAL / 2);
       expect(crowd.heard.get('503 ledger_behind')).toBe(everybody.length - TOTAL / 2);
       expect(await outboxEntries()).toBeGreaterThanOrEqual(TOTAL / 2);
+      // Operators hear that the database is away, not that something is wrong with their request or with us.
+      await expect(admin(service, 'GET', `/v1/coupons/${couponId}`)).rejects.toThrow(
+        '503 {"type":"urn:stampede:error:unavailable"',
+      );
+      await expect(admin(service, 'POST', `/v1/coupons/${couponId}/pause`)).rejects.toThrow('outcome_unknown');
       // Repeats get their receipts all the same.
       const [winner = ''] = crowd.winners();
       expect(await crowd.ask(winner)).toBe('200 already_claimed');

@@ -11,7 +11,15 @@ import type { Report } from '../../verify/report.js';
 import { processesBelow } from '../harness/left-behind.js';
 import { makeScratchFolder } from '../harness/scratch.js';
 
-const FAULTS = ['kill-http', 'kill-ledger', 'pause-http', 'pause-ledger', 'script-flush'];
+const FAULTS = [
+  'kill-http',
+  'kill-ledger',
+  'kill-admin',
+  'kill-redis',
+  'pause-http',
+  'cut-mysql-replies',
+  'script-flush',
+];
 /** It takes about a minute; a busy machine is no failure. */
 const RUN_TIMEOUT_MS = 300_000;
 

@@ -1,7 +1,7 @@
 // What once stopped the ledger, or could have: each of these kept claims out of MySQL, or a shard closed, for ever.
 import { beforeEach, expect, it } from 'vitest';
 import type { ClaimService } from '../../cluster/claims/claim-service.js';
-import type { CouponsService } from '../../coupons/mysql-redis-coupons.js';
+import type { CouponsService } from '../../coupons/coupons.js';
 import { LEDGER_GROUP, outboxKey, shardOf } from '../../coupons/keys.js';
 import { loadScripts } from '../../lua/scripts.js';
 import type { RowDataPacket } from '../../platform/mysql.js';

@@ -1,7 +1,7 @@
 // The way of a claim from Redis to MySQL: the real ledger in this process, against a real Redis and a real MariaDB.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { ClaimService } from '../../cluster/claims/claim-service.js';
-import type { CouponsService } from '../../coupons/mysql-redis-coupons.js';
+import type { CouponsService } from '../../coupons/coupons.js';
 import { fenceKey, LEDGER_GROUP, outboxKey, shardOf } from '../../coupons/keys.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import type { Installation } from '../harness/installation.js';

@@ -91,7 +91,10 @@ class LedgerActor implements Actor {
     return this.#watch.closedShards() > 0 ? ['shards_closed'] : [];
   }
 
-  /** Goes on until every outbox is empty or the deadline is near, then stops. Rejects when entries are left. */
+  /**
+   * Goes on until MySQL has everything that was in the outbox when the drain began, or the deadline is near, then stops.
+   * What comes later is of other instances, and theirs to write. Rejects when entries are left.
+   */
   async drain(deadline: number): Promise<void> {
     const jobsStopped = this.#jobs.stop();
     const left = await this.#emptyOutbox(deadline - STOP_RESERVE_MS);
@@ -108,7 +111,10 @@ class LedgerActor implements Actor {
 
   /** True when entries are left at the deadline; what was never started leaves none. */
   async #emptyOutbox(deadline: number): Promise<boolean> {
-    while (this.#waitingFor === undefined && (await this.#entriesLeft())) {
+    let ends: string[] | undefined;
+    while (this.#waitingFor === undefined) {
+      ends ??= await this.#outboxEnds();
+      if (ends !== undefined && !(await this.#entriesLeft(ends))) break;
       if (Date.now() >= deadline) return true;
       await pause(DRAIN_LOOK_INTERVAL_MS, this.#stopping.signal);
     }
@@ -158,14 +164,27 @@ class LedgerActor implements Actor {
     );
   }
 
-  /** True while an outbox holds an entry that can still be written, and while Redis cannot tell. */
-  async #entriesLeft(): Promise<boolean> {
+  /** The id of the latest entry of each shard's outbox; undefined while Redis cannot tell. */
+  async #outboxEnds(): Promise<string[] | undefined> {
+    try {
+      return await Promise.all(
+        this.#shards.map(async ({ shard }) => {
+          const [latest] = await this.#redis.xrevrange(outboxKey(shard), '+', '-', 'COUNT', 1);
+          return latest?.[0] ?? '0-0';
+        }),
+      );
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** True while an outbox holds an entry up to these ends that can still be written, and while Redis cannot tell. */
+  async #entriesLeft(ends: readonly string[]): Promise<boolean> {
     try {
       const left = await Promise.all(
         this.#shards.map(async (shard) => {
-          const key = outboxKey(shard.shard);
-          if ((await this.#redis.xlen(key)) === 0) return false;
-          const entries = await this.#redis.xrange(key, '-', '+', 'COUNT', DRAIN_LOOK_COUNT);
+          const [key, end] = [outboxKey(shard.shard), ends[shard.shard] ?? '+'];
+          const entries = await this.#redis.xrange(key, '-', end, 'COUNT', DRAIN_LOOK_COUNT);
           return entries.some(([id]) => !shard.isStuck(id));
         }),
       );

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { ClaimOutcome, ClaimService } from '../../../cluster/claims/claim-service.js';
 import type { Ack } from '../../../coupons/definition.js';
 import { shardOf } from '../../../coupons/keys.js';
-import type { CouponsService } from '../../../coupons/mysql-redis-coupons.js';
+import type { CouponsService } from '../../../coupons/coupons.js';
 import { createLog } from '../../../platform/log.js';
 import { connectRedis, whenRedisReady } from '../../../platform/redis.js';
 import { atEndOfFile } from '../../harness/cleanup.js';
