@@ -11,7 +11,7 @@ import type { Recorder, RecorderOptions } from './recorder/recorder.js';
 export interface DiagnosticsOptions {
   /** Shown on the pages; by default the file name of the program. */
   readonly name?: string;
-  /** Where to listen; by default `$STAMPEDE_DEBUG_SOCKET`, else `.stampede/run/{pid}.sock`. */
+  /** Where to listen, also if another process does: it loses the name. By default `$STAMPEDE_DEBUG_SOCKET`, else `.stampede/run/{pid}.sock`. */
   readonly socketPath?: string;
   readonly recorder?: RecorderOptions;
 }
@@ -61,6 +61,7 @@ function startHost(options: DiagnosticsOptions, recorder: () => Recorder): Host 
     threadFile: new URL('./agent/thread.js', import.meta.url),
     data: {
       socketPath,
+      takesOver: options.socketPath !== undefined,
       name: options.name ?? path.basename(process.argv[1] ?? 'node'),
       pid,
       nodeVersion: process.version,

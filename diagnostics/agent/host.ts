@@ -30,7 +30,7 @@ export class Host {
   readonly #answers: { readonly [T in Topic]: (question: Question) => Answers[T] };
   readonly #onExit = (): void => this.#removeSocket();
   #worker: Worker | undefined;
-  #socketPath: string | undefined;
+  #socket: { readonly socketPath: string; readonly inode: number } | undefined;
   #waiting: ((socketPath: string | undefined) => void)[] = [];
   #restarts = 0;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -58,7 +58,7 @@ export class Host {
 
   /** The socket's path once it is there; undefined when there will be none. Waiting for it keeps the process alive. */
   async listening(): Promise<string | undefined> {
-    if (this.#socketPath !== undefined || this.#ended) return this.#socketPath;
+    if (this.#socket !== undefined || this.#ended) return this.#socket?.socketPath;
     this.#worker?.ref();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
@@ -72,7 +72,6 @@ export class Host {
       worker.postMessage(CLOSE);
       await this.#exitOf(worker);
     }
-    this.#removeSocket();
   }
 
   /** A thread that does not end by itself is ended. */
@@ -123,7 +122,7 @@ export class Host {
     if ('topic' in message) {
       worker.postMessage(this.#answer(message));
     } else if (message.notice === 'listening') {
-      this.#socketPath = message.socketPath;
+      this.#socket = message;
       this.#settle();
     } else {
       this.#options.warn(message.reason);
@@ -145,16 +144,17 @@ export class Host {
     clearTimeout(this.#restartTimer);
     this.#vitals.stop();
     process.off('exit', this.#onExit);
+    this.#removeSocket();
     this.#settle();
   }
 
   #settle(): void {
     this.#worker?.unref();
-    for (const resolve of this.#waiting.splice(0)) resolve(this.#socketPath);
+    for (const resolve of this.#waiting.splice(0)) resolve(this.#socket?.socketPath);
   }
 
   #removeSocket(): void {
-    if (this.#socketPath !== undefined) removeSocket(this.#socketPath);
-    this.#socketPath = undefined;
+    if (this.#socket !== undefined) removeSocket(this.#socket.socketPath, this.#socket.inode);
+    this.#socket = undefined;
   }
 }

@@ -74,6 +74,8 @@ export type Answer =
 /** What the diagnostics thread is started with (`workerData`). */
 export interface ThreadData {
   readonly socketPath: string;
+  /** Takes the path over from whoever listens there: a worker's replacement starts before the old one has ended. */
+  readonly takesOver: boolean;
   readonly name: string;
   readonly pid: number;
   readonly nodeVersion: string;
@@ -83,7 +85,7 @@ export interface ThreadData {
 
 /** What the thread tells the main thread of its own accord. */
 export type Notice =
-  | { readonly notice: 'listening'; readonly socketPath: string }
+  | { readonly notice: 'listening'; readonly socketPath: string; readonly inode: number }
   | { readonly notice: 'failed'; readonly reason: string };
 
 /** The one order the main thread gives. */

@@ -90,10 +90,11 @@ export async function sweepDeadSockets(folder: string): Promise<void> {
   }
 }
 
-/** Unlinks a socket file; what is not a socket, or is gone already, is left alone. */
-export function removeSocket(socketPath: string): void {
+/** Unlinks a socket file, if it still is the one with `inode`; what is no socket, or gone already, is left alone. */
+export function removeSocket(socketPath: string, inode?: number): void {
   try {
-    if (lstatSync(socketPath).isSocket()) unlinkSync(socketPath);
+    const file = lstatSync(socketPath);
+    if (file.isSocket() && (inode === undefined || file.ino === inode)) unlinkSync(socketPath);
   } catch {
     // Gone already: whoever was faster has done what was wanted.
   }

@@ -11,7 +11,7 @@ import { CLOSE } from './messages.js';
 import type { Notice, ThreadData } from './messages.js';
 import { OtherThreads } from './other-threads.js';
 import { ProcessSnapshots } from './process-snapshots.js';
-import { isAlive, prepareFolder, removeSocket, sweepDeadSockets, withSuffix } from './socket-path.js';
+import { isAlive, prepareFolder, sweepDeadSockets, withSuffix } from './socket-path.js';
 import { Watch } from './watch.js';
 
 const port = parentPort;
@@ -34,33 +34,41 @@ const server = new DebugServer({
 const notify = (notice: Notice): void => port.postMessage(notice);
 
 port.on('message', (message: unknown) => {
-  if (message !== CLOSE) return;
-  watch.stop();
-  threads.close();
-  // Nothing is left to do for an error of closing: the main thread ends the thread after a time limit.
-  server.close().then(
-    () => port.close(),
-    () => port.close(),
-  );
+  if (message === CLOSE) started.then(close, close);
 });
 
-try {
-  const socketPath = await claimSocket(data.socketPath);
-  await server.listen(socketPath);
-  watch.start();
-  notify({ notice: 'listening', socketPath });
-} catch (error) {
-  notify({ notice: 'failed', reason: error instanceof Error ? error.message : String(error) });
-  threads.close();
-  port.close();
+const started = start();
+
+async function start(): Promise<void> {
+  try {
+    const socketPath = await claimSocket(data.socketPath);
+    const inode = await server.listen(socketPath);
+    watch.start();
+    notify({ notice: 'listening', socketPath, inode });
+  } catch (error) {
+    notify({ notice: 'failed', reason: error instanceof Error ? error.message : String(error) });
+    leave();
+  }
 }
 
-/** The path if it is free or its owner is dead; where a living process listens, the path with this pid. */
+/** Nothing is to be done about an error of closing: the main thread ends the thread after a time limit. */
+function close(): void {
+  watch.stop();
+  server.close().then(leave, leave);
+}
+
+/** Lets go of what keeps this thread alive. */
+function leave(): void {
+  threads.close();
+  port?.close();
+}
+
+/** The path if it is free, or its owner is dead or to be relieved; where a living process listens, the path with this pid. */
 async function claimSocket(wanted: string): Promise<string> {
   prepareFolder(wanted);
   await sweepDeadSockets(path.dirname(wanted));
-  const free = (await isAlive(wanted)) ? withSuffix(wanted, data.pid) : wanted;
+  const taken = !data.takesOver && (await isAlive(wanted));
+  const free = taken ? withSuffix(wanted, data.pid) : wanted;
   prepareFolder(free);
-  removeSocket(free);
   return free;
 }

@@ -1,8 +1,9 @@
 // The HTTP server of the diagnostics thread: node:http on a Unix socket, a table of endpoints, errors as text or JSON.
 // It bounds what a client may hold: connections, time, request size.
-import { chmodSync } from 'node:fs';
+import { chmodSync, lstatSync, renameSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Busy } from '../agent/heavy-gate.js';
@@ -41,16 +42,24 @@ export class DebugServer {
     this.#server.maxConnections = CONNECTIONS_MAX;
   }
 
-  /** A thread cannot set the umask, so the mode is set right after; until then the folder (0700) keeps others out. */
-  async listen(socketPath: string): Promise<void> {
+  /**
+   * Listens under a name of its own and then takes `socketPath`, in one step: the socket is never there with a looser mode
+   * (a thread cannot set the umask), whoever had the name before loses it without a gap, and libuv, which unlinks what it
+   * has bound when it closes, does not unlink a successor's. Gives the socket's inode.
+   */
+  async listen(socketPath: string): Promise<number> {
+    const bound = path.join(path.dirname(socketPath), `.${process.pid}`);
+    rmSync(bound, { force: true });
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(socketPath, () => {
+      this.#server.listen(bound, () => {
         this.#server.off('error', reject);
         resolve();
       });
     });
-    chmodSync(socketPath, SOCKET_MODE);
+    chmodSync(bound, SOCKET_MODE);
+    renameSync(bound, socketPath);
+    return lstatSync(socketPath).ino;
   }
 
   /** Ends running operations and waits until the socket is gone. */
@@ -93,14 +102,14 @@ export class DebugServer {
 }
 
 function endpointFor(pathname: string, method: string): Endpoint {
-  const path = pathname.replace(/\/+$/, '');
-  const route = ROUTES.get(path);
+  const page = pathname.replace(/\/+$/, '');
+  const route = ROUTES.get(page);
   if (route === undefined) {
     throw new DebugError(404, 'not_found', `there is nothing at ${pathname}: /debug lists what there is`);
   }
   // HEAD would take a whole profile to say how long it is.
   if (method !== route.method) {
-    throw new DebugError(405, 'method_not_allowed', `${path} wants ${route.method}`, { allow: route.method });
+    throw new DebugError(405, 'method_not_allowed', `${page} wants ${route.method}`, { allow: route.method });
   }
   return route.endpoint;
 }

@@ -5,11 +5,12 @@ import type { Overview } from '../overview.js';
 import { duration, frameText, mebibytes } from '../text.js';
 import { chart } from './charts.js';
 import { flameGraph } from './flame-graph.js';
-import { html, NOTHING } from './markup.js';
-import type { Markup } from './markup.js';
+import { html, Markup, NOTHING } from './markup.js';
 import { STYLE } from './style.js';
 
 const SITES_SHOWN = 30;
+/** One forgotten promise shows at every await above it: the worst ones are enough to begin with. */
+const SUSPECTS_OPEN = 2;
 const MS_PER_SECOND = 1_000;
 
 /** `prefix`: where the client sees `/debug`; every link is relative to it. */
@@ -32,7 +33,7 @@ export function indexPage(overview: Overview, prefix: string): string {
         </h1>
         ${banner(overview, prefix)}
         <h2>Leaks <span class="verdict ${leaks.verdict}">${leaks.verdict}</span></h2>
-        ${leaks.sites.length === 0 ? html`<p>${cleanText(overview)}</p>` : leaks.sites.map(suspect)}
+        ${leaks.sites.length === 0 ? html`<p>${cleanText(overview)}</p>` : leaks.sites.map((site, index) => suspect(site, index < SUSPECTS_OPEN))}
         <h2>Vital signs <small>${spanText(overview)}</small></h2>
         <div class="charts">${charts(overview)}</div>
         <h2>Live async resources by who made them</h2>
@@ -61,8 +62,8 @@ function cleanText({ leaks }: Overview): string {
     : `Nothing has grown for long enough to be suspected. Judged over ${duration(leaks.to - leaks.from)}.`;
 }
 
-function suspect(site: LeakSite): Markup {
-  return html`<details class="suspect ${site.verdict}" open>
+function suspect(site: LeakSite, isOpen: boolean): Markup {
+  return html`<details class="suspect ${site.verdict}" ${isOpen ? new Markup('open') : NOTHING}>
     <summary>
       <span class="verdict ${site.verdict}">${site.verdict}</span> <b>${Math.round(site.live)}</b> ${site.type}
       (${site.kind}), <b>+${site.growthPerMinute.toFixed(1)}/min</b> since ${site.since}, oldest

@@ -69,6 +69,28 @@ describe('the socket', () => {
     expect((await stat(open)).mode & PERMISSIONS).toBe(0o755);
   });
 
+  test('that code has named is taken over by a replacement, and not removed by the one it replaces', async () => {
+    const folder = await makeProgram(`
+      import { startDiagnostics } from 'stampede/diagnostics';
+      import { get } from 'node:http';
+      import { fork } from 'node:child_process';
+      await startDiagnostics().stop();
+      const socketPath = await startDiagnostics({ name: process.argv[2] ?? 'old', socketPath: 'run/http-1.sock' }).listening();
+      const ask = () => get({ socketPath, path: '/debug', agent: false }, async (answer) => {
+        answer.setEncoding('utf8').once('data', (page) => console.log(page.split(',')[0]));
+        answer.once('end', () => { if (process.argv[2] !== undefined) process.exit(); });
+      });
+      if (process.argv[2] === undefined) {
+        fork('app.mjs', ['new'], { detached: true }).once('message', (message, handle) => process.exit());
+      } else {
+        process.once('disconnect', ask);
+        process.send('ready');
+      }
+    `);
+    expect((await runProgram(folder)).stdout).toBe('new\n');
+    expect(await readdir(path.join(folder, 'run'))).toEqual([]);
+  });
+
   test('with a path that is too long is refused with the numbers', async () => {
     const folder = await makeProgram(`
       import { startDiagnostics } from 'stampede/diagnostics';

@@ -75,7 +75,14 @@ describe('the room for a snapshot', () => {
     });
     const request = { query: new URLSearchParams(), accept: '', gone: new AbortController().signal, prefix: '/debug' };
     const snapshots = new HeavyGate();
-    const data = { socketPath: '/nowhere/1.sock', name: 'app', pid: 1, nodeVersion: 'v20', startedAt: 0 };
+    const data = {
+      socketPath: '/nowhere/1.sock',
+      takesOver: false,
+      name: 'app',
+      pid: 1,
+      nodeVersion: 'v20',
+      startedAt: 0,
+    };
     const parts = { data, gate: new HeavyGate(), snapshots } as unknown as AgentParts;
     await expect(endpoint(request, parts)).rejects.toMatchObject({
       status: 503,
