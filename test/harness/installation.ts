@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import type { ActorContext } from '../../cluster/actor.js';
 import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import { createClaimService } from '../../cluster/claims/redis-claim-service.js';
-import type { CouponsService } from '../../coupons/mysql-redis-coupons.js';
+import type { CouponsService } from '../../coupons/coupons.js';
 import { createCoupons } from '../../coupons/mysql-redis-coupons.js';
 import type { Log } from '../../platform/log.js';
 import { createLog } from '../../platform/log.js';
