@@ -7,7 +7,7 @@ import { AGE_STEPS_MS } from '../model.js';
 import type { SourceMaps } from './source-map.js';
 import { readStack } from './stack.js';
 
-/** Estimates for `own.bytes`, measured with a heap snapshot: an entry with its WeakRef or registration, and a site. */
+/** For `own.bytes`, by estimate and not by measurement: an entry with its WeakRef or registration, and a site. */
 const BYTES_PER_ENTRY = 220;
 const BYTES_PER_SITE = 2_500;
 const ID_LENGTH = 12;
