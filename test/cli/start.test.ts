@@ -101,6 +101,8 @@ describe('a start whose databases are away', () => {
     const run = await runStart(NO_DATABASES);
     await waitFor(() => /waiting for .*ledger-1 \(mysql_unavailable\)/.test(run.output()), {
       what: 'the waiting line',
+    }).catch((error: unknown) => {
+      throw new Error(`no waiting line in:\n${run.output()}`, { cause: error });
     });
     expect(run.output()).not.toContain('stampede ready');
     const modeOf = async (...path: string[]): Promise<number> =>
