@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 const LOOPBACK = '127.0.0.1';
 // Below the range that kernels take the local ends of outgoing connections from (Linux: 32,768 to 60,999). A port of that
 // range, which listening on 0 would give, may be taken by any connection that is made before it is used.
-const PORT_MIN = 10_000;
+const PORT_MIN = 11_000;
 const PORT_MAX = 32_000;
 const ATTEMPTS_MAX = 50;
 
