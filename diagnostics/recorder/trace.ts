@@ -1,5 +1,5 @@
 // A window of full traces: async_hooks over every async resource, with its stack and what triggered it. Far too dear for
-// always (FACTS: a promise-heavy program becomes 20 times slower with stacks), so it ends by itself when it is full.
+// always (with stacks a promise-heavy program becomes about 20 times slower, on Node 20), so it ends by itself when it is full.
 import type { AsyncHook } from 'node:async_hooks';
 import { createHook, executionAsyncId } from 'node:async_hooks';
 import type { TraceEntry, TraceMode, TraceResult } from '../model.js';
