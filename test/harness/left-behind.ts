@@ -17,7 +17,10 @@ export async function processesBelow(folder: string): Promise<number[]> {
   });
 }
 
-/** Ends whatever works below the folder and returns what it was, e.g. `4711 redis-server`. */
+/**
+ * Ends whatever works below the folder and returns what it was, e.g. `4711 redis-server`. A process that has no command
+ * line any more is ending by itself: it is waited for, and is not told of.
+ */
 export async function endProcessesBelow(folder: string): Promise<string[]> {
   const left = (await processesBelow(folder)).map((pid) => ({ pid, command: commandOf(pid) }));
   for (const { pid } of left) signal(pid, 'SIGTERM');
@@ -29,14 +32,14 @@ export async function endProcessesBelow(folder: string): Promise<string[]> {
     for (const pid of await processesBelow(folder)) signal(pid, 'SIGKILL');
     await waitFor(async () => (await processesBelow(folder)).length === 0, { what: 'killed processes to end' });
   });
-  return left.map(({ pid, command }) => `${pid} ${command}`);
+  return left.filter(({ command }) => command !== '').map(({ pid, command }) => `${pid} ${command}`);
 }
 
 function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
   } catch {
-    return '(ended meanwhile)';
+    return '';
   }
 }
 
