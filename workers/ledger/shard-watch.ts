@@ -7,8 +7,9 @@ import { readShards } from '../../coupons/shards.js';
 import { runScript } from '../../lua/scripts.js';
 import { messageOf } from '../../platform/errors.js';
 import { pause } from './backoff.js';
-import type { RebuildContext } from './rebuild.js';
-import { RebuildOvertaken, rebuildShard } from './rebuild.js';
+import type { RebuildContext } from './rebuild/lease.js';
+import { RebuildOvertaken } from './rebuild/lease.js';
+import { rebuildShard } from './rebuild/rebuild.js';
 import type { ShardLedger } from './shard-ledger.js';
 
 /** Bounds how long a shard stays fenced before its rebuild begins. */

@@ -1,0 +1,112 @@
+// Step 4 of a rebuild: the coupons of the shard go from MySQL to Redis, each beginning with empty keys, and the change that
+// each may have pending is settled. Nothing here invents stock: what remains is the total less the rows.
+import { readClaims } from '../../../coupons/claim-log.js';
+import type { CouponRow } from '../../../coupons/coupon-table.js';
+import { readCoupon, readCoupons, readStockLog, settleVersion } from '../../../coupons/coupon-table.js';
+import { couponKeys, fenceKey } from '../../../coupons/keys.js';
+import { CODE } from '../../../lua/codes.js';
+import type { Queryable, RowDataPacket } from '../../../platform/mysql.js';
+import type { Lease } from './lease.js';
+
+/** Rows or coupons of one step. A load script with 1,000 pairs stays far below Lua's limit on arguments. */
+const CHUNK = 1_000;
+
+export interface Loaded {
+  coupons: number;
+  claims: number;
+  /** Epoch milliseconds of the latest claim. */
+  latest: number;
+}
+
+export async function loadCoupons(lease: Lease): Promise<Loaded> {
+  const loaded = { coupons: 0, claims: 0, latest: 0 };
+  for (let after = ''; ;) {
+    const page = await readCoupons(lease.context.mysql, { shard: lease.shard, after, limit: CHUNK });
+    for (const { couponId } of page) {
+      await loadCoupon(lease, await settlePending(lease, couponId), loaded);
+      await lease.renew();
+    }
+    const last = page.at(-1);
+    if (last === undefined) return loaded;
+    after = last.couponId;
+  }
+}
+
+/**
+ * A change that was asked for and whose outcome nobody knows: the outbox is empty by now, so Redis either never saw it or
+ * has forgotten it. Decided here and now, on the same grounds as in lua/change.lua.
+ */
+async function settlePending(lease: Lease, couponId: string): Promise<CouponRow> {
+  return await lease.transaction(async (connection) => {
+    const row = await readCoupon(connection, couponId, 'FOR UPDATE');
+    if (row === undefined) throw new Error(`coupon ${couponId} vanished from MySQL`);
+    if (row.appliedVersion === row.version) return row;
+    const change = await readStockLog(connection, couponId, { version: row.version });
+    const remaining = row.total - (await highestClaim(connection, couponId));
+    const outcome = remaining + (change?.delta ?? 0) < 0 ? 'below_claimed' : 'applied';
+    await settleVersion(connection, { couponId, version: row.version, outcome });
+    return (await readCoupon(connection, couponId)) ?? row;
+  });
+}
+
+async function loadCoupon(lease: Lease, row: CouponRow, loaded: Loaded): Promise<void> {
+  const { mysql } = lease.context;
+  const fence = fenceKey(lease.shard);
+  const keys = couponKeys(lease.shard, row.couponId);
+  const all = [fence, keys.coupon, keys.stock, keys.claimedUser];
+  await lease.run('load_begin', all);
+  let claims = 0;
+  for (;;) {
+    const page = await readClaims(mysql, row.couponId, { after: claims, limit: CHUNK });
+    const last = page.at(-1);
+    if (last === undefined) break;
+    claims += page.length;
+    // Numbers are handed out without gaps: a row is missing, and what the others are worth is for a person to say.
+    if (last.claimNo !== claims) {
+      await leaveClosed(lease, row.couponId, `${claims} rows up to number ${last.claimNo}`, loaded);
+      return;
+    }
+    const pairs = page.flatMap((claim) => [claim.userId, `${claim.claimNo}:${claim.claimedAt}`]);
+    await lease.run('load_receipts', [fence, keys.claimedUser], pairs);
+    await lease.renew();
+    loaded.latest = Math.max(loaded.latest, ...page.map((claim) => claim.claimedAt));
+  }
+  if (row.total < claims) {
+    await leaveClosed(lease, row.couponId, `${claims} claims of ${row.total}`, loaded);
+    return;
+  }
+  const outcome = (await readStockLog(mysql, row.couponId, { version: row.version }))?.status ?? 'applied';
+  await lease.run('load_finish', all, [
+    row.couponId,
+    claims,
+    row.total - claims,
+    row.version,
+    outcome === 'below_claimed' ? CODE.BELOW_CLAIMED : 0,
+    row.paused ? 1 : 0,
+    row.opensAt ?? '',
+    row.closesAt ?? '',
+    row.ack,
+    row.total,
+    row.ceiling,
+  ]);
+  loaded.coupons++;
+  loaded.claims += claims;
+}
+
+/** A coupon that cannot be right must not keep its shard closed: it alone answers `fenced`, and the log says why. */
+async function leaveClosed(lease: Lease, couponId: string, why: string, loaded: Loaded): Promise<void> {
+  const keys = couponKeys(lease.shard, couponId);
+  const all = [fenceKey(lease.shard), keys.coupon, keys.stock, keys.claimedUser];
+  await lease.run('load_closed', all, [couponId]);
+  loaded.coupons++;
+  lease.context.log.error({ couponId, shard: lease.shard }, `coupon stays closed: the ledger has ${why}`);
+}
+
+/** The number of claims, as long as no row is missing. */
+async function highestClaim(mysql: Queryable, couponId: string): Promise<number> {
+  const [rows] = await mysql.query<RowDataPacket[]>(
+    'SELECT COALESCE(MAX(claim_no), 0) AS highest FROM coupon_claim_log WHERE coupon_id = ?',
+    [couponId],
+  );
+  return Number(rows[0]?.['highest']);
+}
