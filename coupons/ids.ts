@@ -1,6 +1,6 @@
 // The two kinds of id and their one byte form. Everything behind the door trusts these checks.
 const COUPON_ID = /^[A-Za-z0-9_-]{1,64}$/;
-const USER_ID_BYTES_MAX = 64;
+export const USER_ID_BYTES_MAX = 64;
 // C0, DEL and C1: they would break logs, headers and terminals. Control characters are the very point of this pattern.
 // eslint-disable-next-line no-control-regex
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;

@@ -40,6 +40,7 @@ export function createAdminServer(options: AdminServerOptions): ApiServer {
       securitySchemes: {
         adminToken: { type: 'http', scheme: 'bearer', description: 'ADMIN_TOKEN, or STAMPEDE_DIR/admin-token.' },
       },
+      admissionProblems: ['unauthenticated'],
     },
     unreadyReasons: () => coupons.unreadyReasons(),
     admit: (request, reply) => {

@@ -51,9 +51,18 @@ export class ClaimLine {
 
   /** What the script said, not yet at the coupon's acknowledgement level. Never rejects. */
   claim(couponId: string, userId: string): Promise<ClaimOutcome> {
+    return this.#mailboxOf(couponId).put(couponId, userId);
+  }
+
+  /** The same for many users, in their order. */
+  claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
+    return this.#mailboxOf(couponId).putAll(couponId, userIds);
+  }
+
+  #mailboxOf(couponId: string): Mailbox {
     const mailbox = this.#mailboxes[this.#options.shards.shardOf(couponId)];
     if (mailbox === undefined) throw new Error('a coupon has no shard');
-    return mailbox.put(couponId, userId);
+    return mailbox;
   }
 
   /** Answers what waits; resolves when nothing is in flight. The connection stays open. */

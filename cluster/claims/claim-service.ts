@@ -27,6 +27,8 @@ export interface CouponView {
 export interface ClaimService {
   /** Never rejects, and settles within the claim time limit. Ids must be valid (coupons/ids.ts). */
   claim(couponId: string, userId: string): Promise<ClaimOutcome>;
+  /** The same for many users of one coupon: one outcome each, in their order. Never rejects. */
+  claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]>;
   /** The first receipt again, or `refused` with `not_claimed`, `unknown_coupon` or a 503 code. Never rejects. */
   receipt(couponId: string, userId: string): Promise<ClaimOutcome>;
   /** Never rejects. */

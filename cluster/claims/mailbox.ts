@@ -83,19 +83,44 @@ export class Mailbox {
 
   /** Resolves with the outcome, at the latest when the claim is `timeLimitMs` old. Never rejects. */
   put(couponId: string, userId: string): Promise<ClaimOutcome> {
-    if (this.#closed) return Promise.resolve(NOT_SENT);
-    if (this.#waiting.length >= this.#limits.depthMax) return Promise.resolve(OVERLOADED);
     return new Promise((answer) => {
-      this.#waiting.push(new PendingClaim(couponId, userId, performance.now() + this.#limits.timeLimitMs, answer));
-      this.#expiryTimer ??= setInterval(() => this.#expire(), EXPIRY_INTERVAL_MS);
-      if (!this.#flushScheduled && this.#calls.size < this.#limits.callsMax) {
-        this.#flushScheduled = true;
-        setImmediate(() => {
-          this.#flushScheduled = false;
-          this.#flush();
-        });
-      }
+      this.#take(couponId, userId, answer);
     });
+  }
+
+  /** The same for many users of one coupon, answered together and in their order: no promise for each of them. */
+  putAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
+    return new Promise((resolve) => {
+      const outcomes = new Array<ClaimOutcome>(userIds.length);
+      let missing = userIds.length;
+      if (missing === 0) resolve(outcomes);
+      userIds.forEach((userId, i) => {
+        this.#take(couponId, userId, (outcome) => {
+          outcomes[i] = outcome;
+          if (--missing === 0) resolve(outcomes);
+        });
+      });
+    });
+  }
+
+  #take(couponId: string, userId: string, answer: (outcome: ClaimOutcome) => void): void {
+    if (this.#closed) {
+      answer(NOT_SENT);
+      return;
+    }
+    if (this.#waiting.length >= this.#limits.depthMax) {
+      answer(OVERLOADED);
+      return;
+    }
+    this.#waiting.push(new PendingClaim(couponId, userId, performance.now() + this.#limits.timeLimitMs, answer));
+    this.#expiryTimer ??= setInterval(() => this.#expire(), EXPIRY_INTERVAL_MS);
+    if (!this.#flushScheduled && this.#calls.size < this.#limits.callsMax) {
+      this.#flushScheduled = true;
+      setImmediate(() => {
+        this.#flushScheduled = false;
+        this.#flush();
+      });
+    }
   }
 
   /** Answers what waits and resolves when nothing is in flight any more. */

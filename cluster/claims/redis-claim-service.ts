@@ -116,12 +116,35 @@ class RedisClaimService implements ClaimService {
   }
 
   async claim(couponId: string, userId: string): Promise<ClaimOutcome> {
-    const confirmed = this.#replicaLine !== undefined && this.#replicaCoupons.has(couponId);
-    const outcome = await (confirmed ? this.#replicaLine : this.#line).claim(couponId, userId);
+    const { line, confirmed } = this.#lineOf(couponId);
+    const outcome = await line.claim(couponId, userId);
+    return await this.#finalOutcome(couponId, userId, outcome, confirmed);
+  }
+
+  async claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
+    const { line, confirmed } = this.#lineOf(couponId);
+    const outcomes = await line.claimAll(couponId, userIds);
+    // Most are final at once, and a promise for each of them would cost as much as the claim.
+    const final = outcomes.map((outcome, i) => this.#finalOutcome(couponId, userIds[i] ?? '', outcome, confirmed));
+    return final.some((outcome) => outcome instanceof Promise) ? await Promise.all(final) : (final as ClaimOutcome[]);
+  }
+
+  #lineOf(couponId: string): { line: ClaimLine; confirmed: boolean } {
+    const replicaLine = this.#replicaCoupons.has(couponId) ? this.#replicaLine : undefined;
+    return { line: replicaLine ?? this.#line, confirmed: replicaLine !== undefined };
+  }
+
+  /** What the caller may be told. `confirmed`: the line has waited for the coupon's level already. */
+  #finalOutcome(
+    couponId: string,
+    userId: string,
+    outcome: ClaimOutcome,
+    confirmed: boolean,
+  ): ClaimOutcome | Promise<ClaimOutcome> {
     if (outcome.status === 'refused') {
-      return outcome.code === 'unknown_coupon' ? refused(await this.#whyUnknown(couponId)) : outcome;
+      return outcome.code === 'unknown_coupon' ? this.#whyUnknown(couponId).then(refused) : outcome;
     }
-    return confirmed ? outcome : await this.#atItsLevel(couponId, userId, outcome);
+    return confirmed ? outcome : this.#atItsLevel(couponId, userId, outcome);
   }
 
   async receipt(couponId: string, userId: string): Promise<ClaimOutcome> {
@@ -148,16 +171,17 @@ class RedisClaimService implements ClaimService {
   }
 
   /** A positive outcome once it has reached the coupon's level; `outcome_unknown` when it does not in time. */
-  async #atItsLevel(
+  #atItsLevel(
     couponId: string,
     userId: string,
     outcome: Exclude<ClaimOutcome, { status: 'refused' }>,
-  ): Promise<ClaimOutcome> {
+  ): ClaimOutcome | Promise<ClaimOutcome> {
     if (outcome.receipt.ack === 'replica' && this.#replicaCoupons.size < REPLICA_COUPONS_MAX) {
       this.#replicaCoupons.add(couponId);
     }
-    const reached = await this.#acknowledgement.reached(couponId, userId, outcome.receipt);
-    return reached ? outcome : refused('outcome_unknown');
+    const told = (reached: boolean): ClaimOutcome => (reached ? outcome : refused('outcome_unknown'));
+    const reached = this.#acknowledgement.reached(couponId, userId, outcome.receipt);
+    return typeof reached === 'boolean' ? told(reached) : reached.then(told);
   }
 
   /** Redis does not know the coupon. If MySQL does, it is being made or loaded: 503, never 404. */

@@ -140,7 +140,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
 
   acceptJsonObjects(app);
   registerOpenApi(app, options.description);
-  app.register(healthRoutes(() => (draining ? ['draining'] : options.unreadyReasons())));
+  app.register(healthRoutes(() => (draining ? ['draining'] : options.unreadyReasons()), options.admit === undefined));
 
   return {
     app,

@@ -13,7 +13,7 @@ import { sendProblem } from './problems.js';
 import type { ProblemReply } from './problems.js';
 import { CouponParams, isoOrNull, Timestamp } from './schemas.js';
 
-const receiptMembers = {
+export const receiptMembers = {
   couponId: Type.String(),
   userId: Type.String(),
   claimNo: Type.Integer({ description: '1 for the first claim of the coupon, without gaps.' }),
@@ -34,11 +34,15 @@ const CouponBody = Type.Object({
 });
 
 const BUSY: readonly ErrorCode[] = ['overloaded', 'fenced', 'unavailable', 'outcome_unknown'];
-const CLAIM_PROBLEMS: readonly ErrorCode[] = [
+/** What a claim can be told about itself, whoever asks. */
+export const CLAIM_REFUSALS: readonly ErrorCode[] = [
   ...(['sold_out', 'not_open', 'ended', 'paused', 'unknown_coupon', 'ledger_behind'] as const),
+  ...BUSY,
+];
+const CLAIM_PROBLEMS: readonly ErrorCode[] = [
+  ...CLAIM_REFUSALS,
   ...(['invalid_coupon_id', 'invalid_user_id', 'invalid_json', 'invalid_body'] as const),
   ...(['body_too_large', 'unsupported_media_type', 'unauthenticated'] as const),
-  ...BUSY,
 ];
 const RECEIPT_PROBLEMS: readonly ErrorCode[] = [
   ...(['not_claimed', 'unknown_coupon', 'invalid_coupon_id', 'invalid_user_id', 'unauthenticated'] as const),
@@ -139,7 +143,7 @@ export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPl
   };
 }
 
-function refuse(reply: ProblemReply, { code, detail, challenge }: Refusal): void {
+export function refuse(reply: ProblemReply, { code, detail, challenge }: Refusal): void {
   if (challenge !== undefined) reply.header('www-authenticate', challenge);
   sendProblem(reply, code, detail === undefined ? undefined : { detail });
 }

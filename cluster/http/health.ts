@@ -9,8 +9,12 @@ const Unready = Type.Object(
   { description: 'Not ready; the reasons are short stable words such as `redis_unavailable`.' },
 );
 
-/** `unreadyReasons` is empty when the process can do its work. */
-export function healthRoutes(unreadyReasons: () => string[]): FastifyPluginCallbackTypebox {
+/**
+ * `unreadyReasons` is empty when the process can do its work. `open`: the server admits everybody, so that neither route
+ * asks for a proof; otherwise `/healthz` alone does not.
+ */
+export function healthRoutes(unreadyReasons: () => string[], open: boolean): FastifyPluginCallbackTypebox {
+  const readyz = { summary: 'Can it do its work?', tags: ['health'], ...(open && { security: [] }) };
   return (app, _options, done) => {
     app.get(
       '/healthz',
@@ -19,15 +23,11 @@ export function healthRoutes(unreadyReasons: () => string[]): FastifyPluginCallb
         reply.send({ status: 'ok' });
       },
     );
-    app.get(
-      '/readyz',
-      { schema: { summary: 'Can it do its work?', tags: ['health'], response: { 200: Ready, 503: Unready } } },
-      (_request, reply) => {
-        const reasons = unreadyReasons();
-        if (reasons.length === 0) reply.code(200).send({ status: 'ready' });
-        else reply.code(503).send({ status: 'unready', reasons });
-      },
-    );
+    app.get('/readyz', { schema: { ...readyz, response: { 200: Ready, 503: Unready } } }, (_request, reply) => {
+      const reasons = unreadyReasons();
+      if (reasons.length === 0) reply.code(200).send({ status: 'ready' });
+      else reply.code(503).send({ status: 'unready', reasons });
+    });
     done();
   };
 }

@@ -5,6 +5,7 @@ import type { Settings } from '../../platform/settings.js';
 import type { ClaimService } from '../claims/claim-service.js';
 import { createApiServer } from './api-server.js';
 import type { ApiServer } from './api-server.js';
+import { claimBatchRoutes } from './claim-batch-routes.js';
 import { claimRoutes } from './claim-routes.js';
 import { createIdentify } from './identity.js';
 import { HTTP_LIMITS } from './limits.js';
@@ -27,16 +28,21 @@ export function createHttpServer({ settings, log, claims, limits = HTTP_LIMITS }
     unreadyReasons: () => claims.unreadyReasons(),
   });
   api.app.register(claimRoutes(claims, createIdentify(settings, log)));
+  api.app.register(claimBatchRoutes(claims, settings));
   return api;
 }
 
-function describe(settings: Settings): ApiDescription {
+function describe({ authMode, gatewayToken }: Settings): ApiDescription {
+  const gateway = { type: 'apiKey', in: 'header', name: 'X-Gateway-Token', description: 'GATEWAY_TOKEN.' } as const;
   return {
     title: 'Stampede',
     description: 'Claims of limited coupons. Errors are RFC 9457 problem documents with a stable `code`.',
     securitySchemes:
-      settings.authMode === 'jwt'
+      authMode === 'jwt'
         ? { token: { type: 'http', scheme: 'bearer', description: 'A JWT; its `sub` is the user id.' } }
-        : { user: { type: 'apiKey', in: 'header', name: 'X-User-Id', description: 'Set by a trusted gateway.' } },
+        : {
+            user: { type: 'apiKey', in: 'header', name: 'X-User-Id', description: 'Set by a trusted gateway.' },
+            ...(gatewayToken !== undefined && { gateway }),
+          },
   };
 }

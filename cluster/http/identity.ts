@@ -48,13 +48,31 @@ const NO_USER: Refusal = {
 const TWO_USERS: Refusal = { code: 'invalid_user_id', detail: 'There is more than one X-User-Id header.' };
 const INVALID_USER: Refusal = { code: 'invalid_user_id' };
 
+/** Undefined for a server that may speak for any user, else why it may not. */
+export type AdmitServer = (request: IncomingMessage) => Refusal | undefined;
+
+const NO_SERVERS: Refusal = { code: 'forbidden', detail: 'With AUTH_MODE=jwt every user speaks for itself.' };
+
+export function createAdmitServer(settings: Pick<Settings, 'authMode' | 'gatewayToken'>): AdmitServer {
+  return settings.authMode === 'jwt' ? () => NO_SERVERS : admitGateway(settings.gatewayToken);
+}
+
+/** Without a token everybody is admitted: the settings allow that on loopback only. */
+function admitGateway(gatewayToken: string | undefined): AdmitServer {
+  if (gatewayToken === undefined) return () => undefined;
+  const isGateway = createSecretTest(gatewayToken);
+  return ({ headers }) => {
+    const presented = headers['x-gateway-token'];
+    return typeof presented === 'string' && isGateway(presented) ? undefined : WRONG_GATEWAY;
+  };
+}
+
 function identifyByGateway(gatewayToken: string | undefined): Identify {
-  const isGateway = gatewayToken === undefined ? undefined : createSecretTest(gatewayToken);
-  return ({ headers, rawHeaders }) => {
-    if (isGateway !== undefined) {
-      const presented = headers['x-gateway-token'];
-      if (typeof presented !== 'string' || !isGateway(presented)) return WRONG_GATEWAY;
-    }
+  const admit = admitGateway(gatewayToken);
+  return (request) => {
+    const refusal = admit(request);
+    if (refusal !== undefined) return refusal;
+    const { headers, rawHeaders } = request;
     const value = headers['x-user-id'];
     if (typeof value !== 'string') return NO_USER;
     // Node joins repeated headers with ", ", and an id may hold just that: only the raw headers can tell.

@@ -18,6 +18,8 @@ export interface ApiDescription {
   readonly description: string;
   /** Name to scheme, as OpenAPI has them; each is asked for by every operation that does not say otherwise. */
   readonly securitySchemes: Readonly<Record<string, SecurityScheme>>;
+  /** What whoever is not admitted is told, by every operation that asks for a proof. */
+  readonly admissionProblems?: readonly ErrorCode[];
 }
 
 type SecurityScheme =
@@ -32,11 +34,16 @@ export function registerOpenApi(app: ApiInstance, description: ApiDescription): 
     openapi: {
       openapi: '3.1.0',
       info: { title: description.title, description: description.description, version: '1' },
+      // All of them together, where an operation does not say otherwise.
+      security: [Object.fromEntries(Object.keys(description.securitySchemes).map((name) => [name, []]))],
       components: { securitySchemes: { ...description.securitySchemes } },
     },
     transform: ({ schema, url, route }) => ({
       url,
-      schema: withProblems(schema as FastifySchema | undefined, route.config?.problems ?? []),
+      schema: withProblems(schema as FastifySchema | undefined, [
+        ...(route.config?.problems ?? []),
+        ...(schema?.security === undefined ? (description.admissionProblems ?? []) : []),
+      ]),
     }),
   });
   app.register((instance, _options, done) => {
@@ -47,5 +54,5 @@ export function registerOpenApi(app: ApiInstance, description: ApiDescription): 
 
 function withProblems(schema: FastifySchema | undefined, codes: readonly ErrorCode[]): FastifySchema {
   const responses = (schema?.response ?? {}) as Record<string, unknown>;
-  return { ...schema, response: { ...problemResponses([...codes, ...EVERYWHERE]), ...responses } };
+  return { ...schema, response: { ...problemResponses([...new Set([...codes, ...EVERYWHERE])]), ...responses } };
 }

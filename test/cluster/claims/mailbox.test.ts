@@ -36,6 +36,21 @@ describe('a mailbox', () => {
     expect(await Promise.all(outcomes)).toEqual(Array(7).fill(GRANTED));
   });
 
+  it('answers many users put together in their order, also when their batches come back in another', async () => {
+    const { mailbox, calls } = mailboxByHand({ depthMax: 15 });
+    const together = mailbox.putAll(
+      'sale',
+      Array.from({ length: 18 }, (_, i) => `user-${i}`),
+    );
+    await turn();
+    expect(sizes(calls)).toEqual([10, 5]);
+    calls[1]?.answer();
+    calls[0]?.answer();
+    const overloaded = { status: 'refused', code: 'overloaded' };
+    expect(await together).toEqual([...(Array(15).fill(GRANTED) as ClaimOutcome[]), ...Array(3).fill(overloaded)]);
+    expect(await mailbox.putAll('sale', [])).toEqual([]);
+  });
+
   it('never has more calls in flight than allowed, nor batches larger than allowed; a reply takes what has gathered', async () => {
     const { calls, put } = mailboxByHand();
     const outcomes = put(35);

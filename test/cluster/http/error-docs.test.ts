@@ -76,6 +76,7 @@ test('the public API documents the paths of the contract', async () => {
     '/v1/coupons/{couponId}',
     '/v1/coupons/{couponId}/claims',
     '/v1/coupons/{couponId}/claims/me',
+    '/v1/coupons/{couponId}/claims:batch',
   ]);
   expect(Object.keys(paths['/v1/coupons/{couponId}/claims']?.['post']?.responses ?? {}).sort()).toEqual([
     '200',

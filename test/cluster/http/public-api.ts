@@ -12,6 +12,7 @@ import type { ErrorCode } from '../../../platform/errors.js';
 import type { Log } from '../../../platform/log.js';
 import { readSettings } from '../../../platform/settings.js';
 import { atEndOfFile } from '../../harness/cleanup.js';
+import { holdToDescription } from './description.js';
 
 export const OPENS_AT = Date.parse('2026-11-27T09:00:00.000Z');
 export const CLAIMED_AT = Date.parse('2026-11-27T09:00:00.123Z');
@@ -36,6 +37,10 @@ export class MapClaims implements ClaimService {
     this.given.set(key, claimNo);
     const receipt = { claimNo, claimedAt: CLAIMED_AT, ack: 'fsync' as const };
     return { status: earlier === undefined ? 'claimed' : 'already_claimed', receipt };
+  }
+
+  claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
+    return Promise.all(userIds.map((userId) => this.claim(couponId, userId)));
   }
 
   receipt(couponId: string, userId: string): Promise<ClaimOutcome> {
@@ -84,7 +89,9 @@ export async function startPublicApi(
   return { port: await listenOnFreePort(api), api, claims, logged };
 }
 
+/** Every answer is held to the OpenAPI description of the server. */
 export async function listenOnFreePort(api: ApiServer): Promise<number> {
+  holdToDescription(api.app);
   await listen(api.app, { host: '127.0.0.1', port: 0, hostVariable: 'HOST', portVariable: 'PORT' });
   // Past every deadline: whatever a failed test left open is cut.
   atEndOfFile(() => drain(api, Date.now()));
