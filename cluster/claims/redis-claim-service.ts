@@ -126,7 +126,7 @@ class RedisClaimService implements ClaimService {
     const outcomes = await line.claimAll(couponId, userIds);
     // Most are final at once, and a promise for each of them would cost as much as the claim.
     const final = outcomes.map((outcome, i) => this.#finalOutcome(couponId, userIds[i] ?? '', outcome, confirmed));
-    return final.some((outcome) => outcome instanceof Promise) ? await Promise.all(final) : (final as ClaimOutcome[]);
+    return final.every(isSettled) ? final : await Promise.all(final.map(async (outcome) => await outcome));
   }
 
   #lineOf(couponId: string): { line: ClaimLine; confirmed: boolean } {
@@ -254,6 +254,10 @@ async function within<T>(limitMs: number, promise: Promise<T>, fallback: T): Pro
     timer = setTimeout(() => resolve(fallback), limitMs);
   });
   return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+function isSettled(outcome: ClaimOutcome | Promise<ClaimOutcome>): outcome is ClaimOutcome {
+  return !(outcome instanceof Promise);
 }
 
 function refused(code: ErrorCode): Refused {

@@ -42,7 +42,7 @@ export function registerOpenApi(app: ApiInstance, description: ApiDescription): 
       url,
       schema: withProblems(schema as FastifySchema | undefined, [
         ...(route.config?.problems ?? []),
-        ...(schema?.security === undefined ? (description.admissionProblems ?? []) : []),
+        ...((schema as FastifySchema | undefined)?.security === undefined ? (description.admissionProblems ?? []) : []),
       ]),
     }),
   });
