@@ -146,12 +146,12 @@ function describe(coupon: CouponBody): string {
     ['total', coupon.total],
     ['remaining', coupon.remaining ?? '?'],
     ['claimed', coupon.claimed ?? '?'],
+    ...(coupon.returnable ? [['returned', coupon.returned ?? '?'] as [string, unknown]] : []),
     ['in the ledger', coupon.ledger.claimed],
     ['opens', coupon.opensAt ?? 'at once'],
     ['closes', coupon.closesAt ?? 'never'],
     ['acknowledged at', coupon.ack],
   ];
-  if (coupon.ledger.returned > 0) facts.push(['returned', coupon.ledger.returned]);
   if (coupon.withheld > 0) facts.push(['withheld', coupon.withheld]);
   const width = Math.max(...facts.map(([name]) => name.length));
   return facts.map(([name, value]) => `${name.padEnd(width)}  ${String(value)}`).join('\n');
@@ -160,11 +160,11 @@ function describe(coupon: CouponBody): string {
 function couponTable(coupons: readonly CouponBody[]): string {
   if (coupons.length === 0) return 'There is no coupon yet. Make one with `stampede coupon create <id> --total <n>`.';
   const table = new Table({
-    head: ['coupon', 'state', 'remaining', 'claimed', 'total'],
+    head: ['coupon', 'state', 'remaining', 'claimed', 'returned', 'total'],
     style: { head: [], border: [] },
   });
-  for (const { couponId, state, remaining, claimed, total } of coupons) {
-    table.push([couponId, state ?? '?', remaining ?? '?', claimed ?? '?', total]);
+  for (const { couponId, state, remaining, claimed, returned, total } of coupons) {
+    table.push([couponId, state ?? '?', remaining ?? '?', claimed ?? '?', returned ?? '?', total]);
   }
   return table.toString();
 }

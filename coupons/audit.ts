@@ -3,7 +3,9 @@
 // Nothing is locked, so the order of the reads matters. For the coupons of a shard, a page at a time: (1) Redis' counters,
 // each coupon's at one moment, (2) the shard's outbox, then for each coupon (3) the rows of MySQL and (4) Redis' receipts of
 // their users. An entry leaves the outbox only after its row is committed, so every number that was handed out by (1) is in
-// (2) or in (3), and every row of (3) was granted before (4). Numbers handed out after (1) are left to the next audit.
+// (2) or in (3), and every row of (3) was granted before (4). Numbers handed out after (1) are left to the next audit. Returns
+// have no numbers of their own: those known from (2) and (3) are at least as many as in (1), and at the most as many as Redis
+// has (5) in the end.
 // A shard that is closed or opened anew meanwhile ends the audit: half of a picture is none.
 import type { AuditReport } from './coupons.js';
 import { Findings } from './audit-findings.js';
@@ -14,7 +16,7 @@ import { CouponAudit } from './coupon-audit.js';
 import type { CouponRow } from './coupon-table.js';
 import { readCoupons } from './coupon-table.js';
 import { couponKeys, fenceKey, outboxKey } from './keys.js';
-import type { GrantEntry, RawEntry } from './outbox.js';
+import type { GrantEntry, RawEntry, ReturnEntry } from './outbox.js';
 import { parseEntry } from './outbox.js';
 import { CODE } from '../lua/codes.js';
 import { runScript } from '../lua/scripts.js';
@@ -72,10 +74,11 @@ class ShardAudit {
       const found = await this.#counters(row);
       if (found !== undefined) counters.set(row, found);
     }
-    const outbox = byCoupon(await this.#grantsInOutbox());
+    const outbox = byCoupon(await this.#claimsInOutbox());
     let claims = 0;
     for (const [row, found] of counters) {
-      await new CouponAudit(this.#context, this.#findings, row, found, outbox.get(row.couponId) ?? []).run();
+      const readAgain = (): Promise<Counters | undefined> => this.#counters(row);
+      await new CouponAudit(this.#context, this.#findings, row, found, outbox.get(row.couponId) ?? [], readAgain).run();
       await this.#checkFence();
       claims += found.highest;
     }
@@ -93,27 +96,27 @@ class ShardAudit {
       [fenceKey(this.#shard), keys.coupon, keys.stock, keys.claimedUser],
       [this.#epoch, couponId],
     )) as number[];
-    const [code, , total = 0, remaining = 0, highest = 0, , , , version = 0] = reply;
+    const [code, , total = 0, remaining = 0, highest = 0, , , , version = 0, returned = 0] = reply;
     if (code === CODE.FENCED) throw this.#closed();
     const known = code === CODE.FOUND;
     const held = known || (code === CODE.UNKNOWN_COUPON && appliedVersion === 0);
     const what = code === CODE.COUPON_CLOSED ? 'kept closed: its ledger cannot be right' : 'not known to Redis';
     this.#findings.check('I3', held, () => `${couponId}: ${what}`);
-    return known ? { total, remaining, highest, version } : undefined;
+    return known ? { total, remaining, highest, returned, version } : undefined;
   }
 
-  async #grantsInOutbox(): Promise<GrantEntry[]> {
-    const grants: GrantEntry[] = [];
+  async #claimsInOutbox(): Promise<(GrantEntry | ReturnEntry)[]> {
+    const claims: (GrantEntry | ReturnEntry)[] = [];
     this.outboxEntries = 0;
     for (let after = '-'; ;) {
       const key = outboxKey(this.#shard);
       const page = (await this.#context.redis.xrange(key, after, '+', 'COUNT', PAGE)) as RawEntry[];
       const last = page.at(-1);
-      if (last === undefined) return grants;
+      if (last === undefined) return claims;
       after = `(${last[0]}`;
       this.outboxEntries += page.length;
       for (const entry of page.map(parseEntry)) {
-        if (entry.kind === 'grant') grants.push(entry);
+        if (entry.kind === 'grant' || entry.kind === 'return') claims.push(entry);
         const readable = entry.kind !== 'poison';
         this.#findings.check('I3', readable, () => `shard ${this.#shard}: outbox entry ${entry.id} cannot be read`);
       }

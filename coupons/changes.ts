@@ -108,6 +108,7 @@ async function applyVersion(context: ChangeContext, row: CouponRow): Promise<Cha
       row.closesAt ?? '',
       row.ack,
       row.ceiling,
+      row.returnable ? 1 : 0,
     ],
   )) as [code: number, ...rest: number[]];
   if (reply[0] === CODE.FENCED) throw new StampedeError('fenced');

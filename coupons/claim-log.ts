@@ -1,4 +1,4 @@
-// Rows of coupon_claim_log: how a batch of grants gets in exactly once, and how it is read back. MySQL only; the caller
+// Rows of coupon_claim_log: how a batch of grants and returns gets in exactly once, and how it is read back. MySQL only; the caller
 // holds the transaction.
 import type { Queryable, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
 import { ER_DUP_ENTRY, mysqlErrno } from '../platform/mysql.js';
@@ -15,7 +15,7 @@ export interface Grant {
 
 /**
  * Inserts what is missing. Rows that are there already are left as they are: whether they are the same claim is for
- * `readGrants` to see. Sorted by key, so that two writers of one coupon take their locks in the same order.
+ * `readRows` to see. Sorted by key, so that two writers of one coupon take their locks in the same order.
  */
 export async function insertGrants(connection: Queryable, grants: readonly Grant[]): Promise<void> {
   const sorted = [...grants].sort((a, b) => compare(a.couponId, b.couponId) || a.claimNo - b.claimNo);
@@ -46,6 +46,33 @@ async function insertRows(connection: Queryable, grants: readonly Grant[]): Prom
   );
 }
 
+/** A claim that was given back. */
+export interface Return extends Pick<Grant, 'couponId' | 'claimNo' | 'userId'> {
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+/**
+ * Marks the rows of these claims as returned, each once: a row that is marked already, or that is another user's, is left
+ * as it is, for `readRows` to see. In the order of the keys, as the inserts are.
+ */
+export async function markReturned(connection: Queryable, returns: readonly Return[]): Promise<void> {
+  const sorted = [...returns].sort((a, b) => compare(a.couponId, b.couponId) || a.claimNo - b.claimNo);
+  for (const [couponId, group] of byCoupon(sorted)) {
+    const times = group.map(() => 'WHEN ? THEN ?').join(' ');
+    await connection.query<ResultSetHeader>(
+      `UPDATE coupon_claim_log SET returned_at = CASE claim_no ${times} END
+        WHERE coupon_id = ? AND claim_no IN (?) AND (claim_no, user_id) IN (?) AND returned_at IS NULL`,
+      [
+        ...group.flatMap((one) => [one.claimNo, new Date(one.at)]),
+        couponId,
+        group.map((one) => one.claimNo),
+        group.map((one) => [one.claimNo, Buffer.from(one.userId)]),
+      ],
+    );
+  }
+}
+
 /** Claim numbers and users, out of those asked for, that have a row. */
 async function takenKeys(connection: Queryable, grants: readonly Grant[]): Promise<Set<string>> {
   const taken = new Set<string>();
@@ -62,23 +89,19 @@ async function takenKeys(connection: Queryable, grants: readonly Grant[]): Promi
   return taken;
 }
 
-/** The claims that MySQL holds under the numbers of these grants, keyed by `numberKey`. */
-export async function readGrants(
+/** The claims that MySQL holds under these numbers, keyed by `numberKey`. */
+export async function readRows(
   connection: Queryable,
-  grants: readonly Grant[],
-): Promise<Map<string, { userId: string; at: number }>> {
-  const found = new Map<string, { userId: string; at: number }>();
-  for (const [couponId, group] of byCoupon(grants)) {
+  claims: readonly Pick<Grant, 'couponId' | 'claimNo'>[],
+): Promise<Map<string, ClaimRow>> {
+  const found = new Map<string, ClaimRow>();
+  for (const [couponId, group] of byCoupon(claims)) {
     const [rows] = await connection.query<RowDataPacket[]>(
-      'SELECT claim_no, user_id, claimed_at FROM coupon_claim_log WHERE coupon_id = ? AND claim_no IN (?)',
-      [couponId, group.map((g) => g.claimNo)],
+      `SELECT claim_no, user_id, claimed_at, returned_at FROM coupon_claim_log
+        WHERE coupon_id = ? AND claim_no IN (?)`,
+      [couponId, group.map((claim) => claim.claimNo)],
     );
-    for (const row of rows) {
-      found.set(numberKey({ couponId, claimNo: Number(row['claim_no']) }), {
-        userId: String(row['user_id']),
-        at: (row['claimed_at'] as Date).getTime(),
-      });
-    }
+    for (const row of rows.map((one) => claimRow(couponId, one))) found.set(numberKey(row), row);
   }
   return found;
 }
@@ -100,13 +123,33 @@ export async function readClaims(connection: Queryable, couponId: string, filter
       WHERE ${conditions.join(' AND ')} ORDER BY claim_no LIMIT ?`,
     [...values, filter.limit],
   );
-  return rows.map((row) => ({
+  return rows.map((row) => claimRow(couponId, row));
+}
+
+/** True when the row is this grant. */
+export function isGrant(row: ClaimRow | undefined, grant: Pick<Grant, 'userId' | 'at'>): boolean {
+  return row?.userId === grant.userId && row.claimedAt === grant.at;
+}
+
+/** True when the row is marked with this return. */
+export function isReturn(row: ClaimRow | undefined, one: Return): boolean {
+  return row?.userId === one.userId && row.returnedAt === one.at;
+}
+
+/** A row as Redis keeps it for its user: lua/include/coupon.lua reads it. */
+export function receiptOf(row: ClaimRow): string {
+  const receipt = `${row.claimNo}:${row.claimedAt}`;
+  return row.returnedAt === null ? receipt : `${receipt}:${row.returnedAt}`;
+}
+
+function claimRow(couponId: string, row: RowDataPacket): ClaimRow {
+  return {
     couponId,
     claimNo: Number(row['claim_no']),
     userId: String(row['user_id']),
     claimedAt: (row['claimed_at'] as Date).getTime(),
     returnedAt: (row['returned_at'] as Date | null)?.getTime() ?? null,
-  }));
+  };
 }
 
 export function numberKey(grant: Pick<Grant, 'couponId' | 'claimNo'>): string {

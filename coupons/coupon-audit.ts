@@ -3,10 +3,10 @@
 import type { ClaimRow } from './coupons.js';
 import type { Findings } from './audit-findings.js';
 import type { ChangeContext } from './changes.js';
-import { readClaims } from './claim-log.js';
+import { readClaims, receiptOf } from './claim-log.js';
 import type { CouponRow } from './coupon-table.js';
 import { couponKeys } from './keys.js';
-import type { GrantEntry } from './outbox.js';
+import type { GrantEntry, ReturnEntry } from './outbox.js';
 import type { RowDataPacket } from '../platform/mysql.js';
 
 const PAGE = 1_000;
@@ -16,7 +16,18 @@ export interface Counters {
   readonly total: number;
   readonly remaining: number;
   readonly highest: number;
+  /** Claims given back. */
+  readonly returned: number;
   readonly version: number;
+}
+
+interface StockSums {
+  /** MySQL's own sum of what is applied. */
+  readonly total: number;
+  readonly applied: number;
+  readonly granted: number;
+  readonly appliedByThen: number;
+  readonly pendingByThen: number;
 }
 
 export class CouponAudit {
@@ -24,33 +35,43 @@ export class CouponAudit {
   readonly #findings: Findings;
   readonly #row: CouponRow;
   readonly #counters: Counters;
-  /** What is on its way to the ledger, by number and by user. */
+  readonly #readAgain: () => Promise<Counters | undefined>;
+  /** What is on its way to the ledger: claims by number and by user, and the numbers of returns. */
   readonly #userOf: Map<number, string>;
   readonly #numberOf: Map<string, number>;
+  readonly #returning: Set<number>;
 
   constructor(
     context: ChangeContext,
     findings: Findings,
     row: CouponRow,
     counters: Counters,
-    outbox: readonly GrantEntry[],
+    outbox: readonly (GrantEntry | ReturnEntry)[],
+    readAgain: () => Promise<Counters | undefined>,
   ) {
     this.#context = context;
     this.#findings = findings;
     this.#row = row;
     this.#counters = counters;
-    this.#userOf = new Map(outbox.map((grant) => [grant.claimNo, grant.userId]));
-    this.#numberOf = new Map(outbox.map((grant) => [grant.userId, grant.claimNo]));
+    this.#readAgain = readAgain;
+    const grants = outbox.filter((entry) => entry.kind === 'grant');
+    const returns = outbox.filter((entry) => entry.kind === 'return');
+    this.#userOf = new Map(grants.map((grant) => [grant.claimNo, grant.userId]));
+    this.#numberOf = new Map(grants.map((grant) => [grant.userId, grant.claimNo]));
+    this.#returning = new Set(returns.map((one) => one.claimNo));
     // Two entries of one number or of one user: one of them is not in the maps.
-    const single = this.#userOf.size === outbox.length && this.#numberOf.size === outbox.length;
+    const single = this.#userOf.size === grants.length && this.#numberOf.size === grants.length;
     if (!single) findings.check('I2', false, () => `${row.couponId}: the outbox gives a number or a user twice`);
+    const once = this.#returning.size === returns.length;
+    if (!once) findings.check('I5', false, () => `${row.couponId}: the outbox returns a number twice`);
   }
 
   async run(): Promise<void> {
     const { couponId } = this.#row;
     const { highest } = this.#counters;
+    // Some returns may be in the outbox and, since it was read, in the ledger.
+    const returned = new Set(this.#returning);
     let last = 0;
-    let returned = 0;
     for (;;) {
       const page = await readClaims(this.#context.mysql, couponId, { after: last, limit: PAGE });
       if (page.length === 0) break;
@@ -58,12 +79,15 @@ export class CouponAudit {
         this.#checkGap(last, row.claimNo);
         this.#compareWithOutbox(row);
         last = row.claimNo;
-        if (row.returnedAt !== null && row.claimNo <= highest) returned++;
+        if (row.returnedAt !== null) returned.add(row.claimNo);
       }
       await this.#compareReceipts(page);
     }
     this.#checkGap(last, highest + 1);
-    await this.#checkStock(returned, last);
+    const log = await this.#stockLog();
+    const after = (await this.#readAgain())?.returned ?? this.#counters.returned;
+    this.#checkReturns(returned.size, after);
+    this.#checkStock(log, last - after);
   }
 
   /** Numbers between two rows that were handed out must be on their way. */
@@ -99,7 +123,8 @@ export class CouponAudit {
       const granted = receipt !== null && receipt !== undefined;
       this.#findings.check('I4', granted, () => `${couponId}: row ${row.claimNo} of "${row.userId}" was never granted`);
       if (!granted) return;
-      const same = receipt === `${row.claimNo}:${row.claimedAt}`;
+      // Redis knows of a return before the ledger does.
+      const same = receipt === receiptOf(row) || (row.returnedAt === null && receipt.startsWith(`${receiptOf(row)}:`));
       this.#findings.check(
         'I6',
         same,
@@ -108,10 +133,25 @@ export class CouponAudit {
     });
   }
 
-  /** What Redis believes must add up, and must be what operators granted. */
-  async #checkStock(returned: number, lastRow: number): Promise<void> {
+  /** Every return that Redis counts is on its way or in the ledger, and there are no others. */
+  #checkReturns(known: number, after: number): void {
+    const { couponId } = this.#row;
+    const before = this.#counters.returned;
+    this.#findings.check('I5', known >= before, () => {
+      return `${couponId}: Redis counts ${before} returns, outbox and ledger ${known}`;
+    });
+    this.#findings.check('I1', known <= after, () => {
+      return `${couponId}: outbox and ledger have ${known} returns, Redis gave back ${after}`;
+    });
+  }
+
+  /**
+   * What Redis believes must add up, and must be what operators granted. `heldRows`: rows less every return since: a return
+   * may be on its way while the lowering of stock that it made room for is settled already.
+   */
+  #checkStock(log: StockSums, heldRows: number): void {
     const { couponId, appliedVersion } = this.#row;
-    const { highest, remaining, total, version } = this.#counters;
+    const { highest, returned, remaining, total, version } = this.#counters;
     const held = highest - returned;
     this.#findings.check('I1', held <= total, () => `${couponId}: ${held} claims held, ${total} granted`);
     const sum = remaining + held;
@@ -120,9 +160,8 @@ export class CouponAudit {
     this.#findings.check('I5', version >= appliedVersion, () => {
       return `${couponId}: Redis has version ${version}, MySQL knows ${appliedVersion} as applied`;
     });
-    const log = await this.#stockLog();
-    this.#findings.check('I1', lastRow - returned <= log.granted, () => {
-      return `${couponId}: ${lastRow - returned} rows held in the ledger, ${log.granted} granted by its stock log`;
+    this.#findings.check('I1', heldRows <= log.granted, () => {
+      return `${couponId}: ${heldRows} rows held in the ledger, ${log.granted} granted by its stock log`;
     });
     this.#findings.check('I5', log.total === log.applied, () => {
       return `${couponId}: MySQL has a total of ${log.total}, its stock log ${log.applied}`;
@@ -138,7 +177,7 @@ export class CouponAudit {
    * Sums of the stock log, at one moment: all that is applied, all that may be (`granted`), and of both what concerns the
    * versions up to the one that Redis had.
    */
-  async #stockLog() {
+  async #stockLog(): Promise<StockSums> {
     const [rows] = await this.#context.mysql.query<RowDataPacket[]>(
       `SELECT coupon.total, log.version <= ? AS by_then, status, SUM(delta) AS delta
          FROM coupon JOIN coupon_stock_log AS log USING (coupon_id) WHERE coupon_id = ?

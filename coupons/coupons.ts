@@ -22,6 +22,7 @@ export interface CouponDetails extends CouponDefinition {
     readonly remaining: number;
     /** Highest claim number handed out. */
     readonly claimed: number;
+    readonly returned: number;
     readonly ceiling: number;
   } | null;
   /** What MySQL holds. */

@@ -260,9 +260,10 @@ class MysqlRedisCoupons implements CouponsService {
       [fenceKey(row.shard), keys.coupon, keys.stock, keys.claimedUser],
       [shards.epochOf(row.shard) ?? 0, row.couponId],
     ).catch(() => [CODE.FENCED])) as number[];
-    const [code, refusal = 0, , remaining = 0, claimed = 0, ceiling = 0] = reply;
+    const [code, refusal = 0, , remaining = 0, claimed = 0, ceiling = 0, , , , returned = 0] = reply;
     if (code !== CODE.FOUND) return null;
-    return { state: refusal === 0 ? 'open' : (errorOfCode(refusal) as CouponState), remaining, claimed, ceiling };
+    const state = refusal === 0 ? 'open' : (errorOfCode(refusal) as CouponState);
+    return { state, remaining, claimed, returned, ceiling };
   }
 }
 

@@ -1,4 +1,4 @@
-// The entries of a shard's outbox stream: what lua/claim.lua and lua/change.lua write and the ledger reads.
+// The entries of a shard's outbox stream: what lua/claim.lua, lua/return.lua and lua/change.lua write and the ledger reads.
 import { isCouponId, isUserId } from './ids.js';
 import { CODE } from '../lua/codes.js';
 
@@ -17,6 +17,13 @@ export interface GrantEntry extends EntryBase {
   readonly userId: string;
 }
 
+/** The claim was given back; `at` is when. */
+export interface ReturnEntry extends EntryBase {
+  readonly kind: 'return';
+  readonly claimNo: number;
+  readonly userId: string;
+}
+
 export interface ChangeEntry extends EntryBase {
   readonly kind: 'change';
   readonly version: number;
@@ -24,7 +31,7 @@ export interface ChangeEntry extends EntryBase {
 }
 
 export type ChangeOutcome = 'applied' | 'below_claimed';
-export type OutboxEntry = GrantEntry | ChangeEntry;
+export type OutboxEntry = GrantEntry | ReturnEntry | ChangeEntry;
 
 /** An entry that does not follow the format: it stays in the outbox, for a person to look at. */
 export interface PoisonEntry {
@@ -44,12 +51,14 @@ export function parseEntry([id, flat]: RawEntry): OutboxEntry | PoisonEntry {
   const epoch = positive(fields.get('epoch'));
   if (!isCouponId(couponId) || at === undefined || epoch === undefined)
     return poison(id, 'coupon, at or epoch is wrong');
-  switch (fields.get('kind')) {
-    case 'grant': {
+  const kind = fields.get('kind');
+  switch (kind) {
+    case 'grant':
+    case 'return': {
       const claimNo = positive(fields.get('no'));
       const userId = fields.get('user') ?? '';
       if (claimNo === undefined || !isUserId(userId)) return poison(id, 'no or user is wrong');
-      return { kind: 'grant', id, couponId, claimNo, userId, at, epoch };
+      return { kind, id, couponId, claimNo, userId, at, epoch };
     }
     case 'change': {
       const version = positive(fields.get('version'));

@@ -9,10 +9,11 @@
 --   code     0, or FENCED: nothing was done, the rest is missing
 --   now      ms by the shard's clock
 --   acks     for each coupon { acknowledgement level or '', opens_at or 0 }
---   results  for each user, in order, three integers: code, claim number, claimed at (ms); the latter two 0 for refusals
+--   results  for each user, in order, three integers: code, claim number, claimed at (ms); the latter two 0 for refusals,
+--            but RETURNED, which has the claim number and the time of the return
 --
 -- The order of the questions is the contract: fence, then membership (whoever has a claim gets the receipt again,
--- whatever the state), then state and window, then ceiling, then stock.
+-- whatever the state, and whoever has returned it never gets another), then state and window, then ceiling, then stock.
 
 -- @include codes
 -- @include fence
@@ -53,12 +54,12 @@ for _, group in ipairs(groups) do
     group.receipts = redis.call('HMGET', group.claimed_key, unpack(ARGV, group.first, group.last))
     for i, receipt in ipairs(group.receipts) do
       if receipt then
-        local no, at = read_receipt(receipt)
+        local no, at, returned_at = read_receipt(receipt)
         if not no then
           fence_damaged(fence_key)
           return { FENCED }
         end
-        group.receipts[i] = { no, at }
+        group.receipts[i] = { returned_at and RETURNED or ALREADY_CLAIMED, no, returned_at or at }
       end
     end
   end
@@ -85,7 +86,7 @@ for i, group in ipairs(groups) do
     if not coupon then
       answer(group.code, 0, 0)
     elseif receipt then
-      answer(ALREADY_CLAIMED, receipt[1], receipt[2])
+      answer(receipt[1], receipt[2], receipt[3])
     elseif granted[user] then
       -- The same user twice in one batch.
       answer(ALREADY_CLAIMED, granted[user], now)

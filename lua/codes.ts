@@ -13,11 +13,13 @@ export const CODE = {
   UNKNOWN_COUPON: -6,
   NOT_CLAIMED: -7,
   COUPON_CLOSED: -8,
+  RETURNED: -9,
   FENCED: -10,
   STALE: -11,
   VERSION_GAP: -12,
   BELOW_CLAIMED: -13,
   COUNT_MISMATCH: -14,
+  NOT_RETURNABLE: -15,
 } as const;
 
 const ERROR_OF_CODE: Readonly<Record<number, ErrorCode>> = {
@@ -29,9 +31,11 @@ const ERROR_OF_CODE: Readonly<Record<number, ErrorCode>> = {
   [CODE.UNKNOWN_COUPON]: 'unknown_coupon',
   [CODE.NOT_CLAIMED]: 'not_claimed',
   [CODE.COUPON_CLOSED]: 'fenced',
+  [CODE.RETURNED]: 'returned',
   [CODE.FENCED]: 'fenced',
   [CODE.VERSION_GAP]: 'change_pending',
   [CODE.BELOW_CLAIMED]: 'below_claimed',
+  [CODE.NOT_RETURNABLE]: 'not_returnable',
 };
 
 /** The error code of a negative script code. A code that no refusal uses is a defect: `internal`. */

@@ -4,8 +4,8 @@
 -- KEYS[1] fence   KEYS[2] coupon   KEYS[3] coupon_stock   KEYS[4] claimed_user
 -- ARGV[1] epoch   ARGV[2] coupon id   ARGV[3] user id
 --
--- Answers { code, claim number, claimed at (ms), acknowledgement level } with code FOUND, or { code } with NOT_CLAIMED,
--- UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
+-- Answers { code, claim number, claimed at (ms), acknowledgement level } with code FOUND, or RETURNED with the time of
+-- the return in place of that of the claim, or { code } with NOT_CLAIMED, UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
 
 -- @include codes
 -- @include fence
@@ -16,5 +16,6 @@ local coupon, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
 if not coupon then return { code } end
 local receipt = redis.call('HGET', KEYS[4], ARGV[3])
 if not receipt then return { NOT_CLAIMED } end
-local no, at = read_receipt(receipt)
+local no, at, returned_at = read_receipt(receipt)
+if returned_at then return { RETURNED, no, returned_at, coupon.ack } end
 return { FOUND, no, at, coupon.ack }

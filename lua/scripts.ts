@@ -18,6 +18,7 @@ export const SCRIPT_NAMES = [
   'rebuild_begin',
   'rebuild_open',
   'receipt',
+  'return',
   'view',
 ] as const;
 export type ScriptName = (typeof SCRIPT_NAMES)[number];

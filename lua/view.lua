@@ -5,7 +5,7 @@
 -- ARGV[1] epoch   ARGV[2] coupon id
 --
 -- Answers { FOUND, refusal (NOT_OPEN, PAUSED, ENDED, SOLD_OUT or 0), total, remaining, highest, ceiling, opens_at or -1,
--- closes_at or -1, version }, or { code } with UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
+-- closes_at or -1, version, returned }, or { code } with UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
 
 -- @include codes
 -- @include fence
@@ -18,5 +18,5 @@ if not coupon then return { code } end
 local refusal = refusal_of(coupon, shard_time(clock)) or (coupon.stock <= 0 and SOLD_OUT) or 0
 return {
   FOUND, refusal, coupon.total, coupon.stock, coupon.highest, coupon.ceiling,
-  coupon.opens_at or -1, coupon.closes_at or -1, coupon.version,
+  coupon.opens_at or -1, coupon.closes_at or -1, coupon.version, coupon.returned,
 }

@@ -17,6 +17,8 @@ export const ERRORS = {
   not_open: { status: 409, title: 'The coupon cannot be claimed yet.' },
   paused: { status: 409, title: 'Claims are paused for this coupon.' },
   ended: { status: 410, title: 'The time to claim this coupon is over.' },
+  returned: { status: 409, title: 'This user has returned the coupon and cannot claim it again.' },
+  not_returnable: { status: 409, title: 'Claims of this coupon cannot be returned.' },
   unknown_coupon: { status: 404, title: 'There is no coupon with this id.' },
   not_claimed: { status: 404, title: 'This user has not claimed this coupon.' },
 

@@ -95,7 +95,8 @@ export function couponRoutes(coupons: Coupons): FastifyPluginCallbackTypebox {
         config: { problems: READ },
         schema: {
           summary: 'Show a coupon with its ledger counts',
-          description: '`state`, `remaining`, `claimed` and `ceiling` are null while Redis cannot be asked.',
+          description:
+            '`state`, `remaining`, `claimed`, `returned` and `ceiling` are null while Redis cannot be asked.',
           tags: ['coupons'],
           params: CouponParams,
           response: { 200: CouponBody },

@@ -1,14 +1,14 @@
 // When a positive answer may be given: knows, for each acknowledgement level, whether a claim has reached it or how to wait
-// for it. Every positive answer passes here: `claimed`, `already_claimed` and `claims/me`.
+// for it. Every positive answer passes here: `claimed`, `already_claimed`, `claims/me` and `returned`.
 //
 //   redis    the script has run: reached.
 //   fsync    Redis flushes to disk before it replies (platform/durability.ts asks it, again and again): reached while it does.
 //   replica  the claim is sent once more on a line of its own, which asks WAIT after each batch. The repeat changes nothing
-//            but is a write after the claim, so what WAIT says of it holds for the claim, too.
-//   ledger   MySQL has the row.
+//            but is a write after the claim, so what WAIT says of it holds for the claim, too; and for its return.
+//   ledger   MySQL has the row, and for a return its mark.
 import type { Redis } from 'ioredis';
 import type { ClaimLine } from './claim-line.js';
-import type { Receipt } from './claim-service.js';
+import type { Receipt, ReturnedReceipt } from './claim-service.js';
 import type { LedgerWatch } from './ledger-watch.js';
 import type { RedisDurability } from '../../platform/durability.js';
 
@@ -30,8 +30,8 @@ export class Acknowledgement {
     this.#options = options;
   }
 
-  /** Whether this claim has reached its coupon's level; waits for that, where waiting helps, up to the time limit. */
-  reached(couponId: string, userId: string, receipt: Receipt): boolean | Promise<boolean> {
+  /** Whether this claim, or its return, has reached its coupon's level; waits where waiting helps, up to the time limit. */
+  reached(couponId: string, userId: string, receipt: Receipt | ReturnedReceipt): boolean | Promise<boolean> {
     const { durability, ledger, replicaLine, timeLimitMs } = this.#options;
     switch (receipt.ack) {
       case 'redis':
@@ -46,8 +46,14 @@ export class Acknowledgement {
   }
 }
 
-async function confirmedBy(line: ClaimLine, couponId: string, userId: string, receipt: Receipt): Promise<boolean> {
+async function confirmedBy(
+  line: ClaimLine,
+  couponId: string,
+  userId: string,
+  receipt: Receipt | ReturnedReceipt,
+): Promise<boolean> {
   const outcome = await line.claim(couponId, userId);
+  if ('returnedAt' in receipt) return outcome.status === 'refused' && outcome.returnedAt === receipt.returnedAt;
   return outcome.status === 'already_claimed' && outcome.receipt.claimNo === receipt.claimNo;
 }
 

@@ -48,6 +48,7 @@ function outcomeOf(code: number, claimNo: number, claimedAt: number, ack: Ack, o
   if (code === CODE.CLAIMED) return { status: 'claimed', receipt: { claimNo, claimedAt, ack } };
   if (code === CODE.ALREADY_CLAIMED) return { status: 'already_claimed', receipt: { claimNo, claimedAt, ack } };
   if (code === CODE.NOT_OPEN) return { status: 'refused', code: 'not_open', opensAt };
+  if (code === CODE.RETURNED) return { status: 'refused', code: 'returned', returnedAt: claimedAt };
   // A reply that is no refusal and no claim cannot be told from a claim.
   return { status: 'refused', code: code < 0 ? errorOfCode(code) : 'outcome_unknown' };
 }

@@ -26,7 +26,7 @@ export interface ClaimLineOptions {
   readonly log: Log;
   /** Called when a batch was refused under the epoch that this process knows. */
   readonly onFenced: () => void;
-  /** Asked on the same connection after each batch: false makes its positive outcomes `outcome_unknown`. */
+  /** Asked on the same connection after each batch: false makes its claims, and its `returned`, `outcome_unknown`. */
   readonly confirm?: () => Promise<boolean>;
 }
 
@@ -104,7 +104,8 @@ export class ClaimLine {
 
 function finalOutcome(outcome: ClaimOutcome | undefined, confirmed: boolean): ClaimOutcome {
   if (outcome === undefined) return { status: 'refused', code: 'internal' };
-  return outcome.status === 'refused' || confirmed ? outcome : { status: 'refused', code: 'outcome_unknown' };
+  const stands = confirmed || (outcome.status === 'refused' && outcome.code !== 'returned');
+  return stands ? outcome : { status: 'refused', code: 'outcome_unknown' };
 }
 
 /**
@@ -114,7 +115,7 @@ function finalOutcome(outcome: ClaimOutcome | undefined, confirmed: boolean): Cl
 const NOT_RUN =
   /^(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|BUSY|NOAUTH|NOPERM|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|Stream isn't writeable)/;
 
-function surelyNotRun(error: unknown): boolean {
+export function surelyNotRun(error: unknown): boolean {
   return error instanceof Error && NOT_RUN.test(error.message);
 }
 

@@ -11,9 +11,23 @@ export interface Receipt {
   readonly ack: Ack;
 }
 
-export type ClaimOutcome =
-  | { readonly status: 'claimed' | 'already_claimed'; readonly receipt: Receipt }
-  | { readonly status: 'refused'; readonly code: ErrorCode; readonly opensAt?: number };
+export type ClaimOutcome = { readonly status: 'claimed' | 'already_claimed'; readonly receipt: Receipt } | Refusal;
+
+export interface Refusal {
+  readonly status: 'refused';
+  readonly code: ErrorCode;
+  /** With `not_open`, epoch milliseconds. */
+  readonly opensAt?: number;
+  /** With `returned`, epoch milliseconds. */
+  readonly returnedAt?: number;
+}
+
+export interface ReturnedReceipt extends Receipt {
+  /** Epoch milliseconds by the shard's clock. */
+  readonly returnedAt: number;
+}
+
+export type ReturnOutcome = { readonly status: 'returned'; readonly receipt: ReturnedReceipt } | Refusal;
 
 export interface CouponView {
   readonly state: CouponState;
@@ -29,9 +43,14 @@ export interface ClaimService {
   claim(couponId: string, userId: string): Promise<ClaimOutcome>;
   /** The same for many users of one coupon: one outcome each, in their order. Never rejects. */
   claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]>;
-  /** The first receipt again, or `refused` with `not_claimed`, `unknown_coupon` or a 503 code. Never rejects. */
+  /** The first receipt again, or `refused` with `not_claimed`, `returned`, `unknown_coupon` or a 503 code. Never rejects. */
   receipt(couponId: string, userId: string): Promise<ClaimOutcome>;
+  /**
+   * Gives the user's claim back. Again: the same answer again. Refused with `not_claimed`, `not_returnable`,
+   * `unknown_coupon` or a 503 code. Never rejects, and settles within twice the claim time limit.
+   */
+  returnClaim(couponId: string, userId: string): Promise<ReturnOutcome>;
   /** Never rejects. */
-  coupon(couponId: string): Promise<CouponView | { readonly status: 'refused'; readonly code: ErrorCode }>;
+  coupon(couponId: string): Promise<CouponView | Refusal>;
   unreadyReasons(): string[];
 }

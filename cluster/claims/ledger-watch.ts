@@ -2,7 +2,7 @@
 // the rows of all claims that wait, again and again while any does. Reads only.
 import type { Receipt } from './claim-service.js';
 import type { Grant } from '../../coupons/claim-log.js';
-import { numberKey, readGrants } from '../../coupons/claim-log.js';
+import { isGrant, isReturn, numberKey, readRows } from '../../coupons/claim-log.js';
 import type { Log } from '../../platform/log.js';
 import type { Pool } from '../../platform/mysql.js';
 
@@ -13,7 +13,9 @@ const WAITING_MAX = 20_000;
 /** Claims asked for in one look. */
 const LOOK_MAX = 2_000;
 
-interface Waiting extends Grant {
+interface Waiting extends Omit<Grant, 'epoch'> {
+  /** Undefined: a claim is waited for; else its return at this time, epoch ms. */
+  readonly returnedAt: number | undefined;
   readonly deadline: number;
   readonly answer: (committed: boolean) => void;
 }
@@ -32,12 +34,20 @@ export class LedgerWatch {
     this.#log = log;
   }
 
-  /** True when MySQL has committed this very claim; false when it has not by `deadline` (epoch ms). Never rejects. */
-  whenCommitted(couponId: string, userId: string, receipt: Receipt, deadline: number): Promise<boolean> {
+  /**
+   * True when MySQL has committed this very claim, or its return where the receipt has one; false when it has not by
+   * `deadline` (epoch ms). Never rejects.
+   */
+  whenCommitted(
+    couponId: string,
+    userId: string,
+    receipt: Receipt & { readonly returnedAt?: number },
+    deadline: number,
+  ): Promise<boolean> {
     if (this.#stopped || this.#waiting.length >= WAITING_MAX) return Promise.resolve(false);
     return new Promise((answer) => {
-      const { claimNo, claimedAt } = receipt;
-      this.#waiting.push({ couponId, claimNo, userId, at: claimedAt, epoch: 0, deadline, answer });
+      const { claimNo, claimedAt, returnedAt } = receipt;
+      this.#waiting.push({ couponId, claimNo, userId, at: claimedAt, returnedAt, deadline, answer });
       this.#timer ??= setInterval(() => this.#tick(), LOOK_INTERVAL_MS);
     });
   }
@@ -77,10 +87,12 @@ export class LedgerWatch {
   }
 
   async #look(): Promise<void> {
-    const rows = await readGrants(this.#mysql, this.#waiting.slice(0, LOOK_MAX));
+    const rows = await readRows(this.#mysql, this.#waiting.slice(0, LOOK_MAX));
     this.#answer((waiting) => {
       const row = rows.get(numberKey(waiting));
-      const committed = row?.userId === waiting.userId && row.at === waiting.at;
+      const { returnedAt } = waiting;
+      const committed =
+        returnedAt === undefined ? isGrant(row, waiting) : isReturn(row, { ...waiting, at: returnedAt });
       if (committed) waiting.answer(true);
       return committed;
     });

@@ -2,11 +2,11 @@
 // from MySQL. Never writes to MySQL, and to Redis only through the scripts.
 import type { Redis } from 'ioredis';
 import { Acknowledgement, waitForReplicas } from './acknowledgement.js';
-import { ClaimLine } from './claim-line.js';
-import type { ClaimOutcome, ClaimService, CouponView } from './claim-service.js';
+import { ClaimLine, surelyNotRun } from './claim-line.js';
+import type { ClaimOutcome, ClaimService, CouponView, Receipt, Refusal, ReturnOutcome } from './claim-service.js';
 import { LedgerWatch } from './ledger-watch.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
-import { couponKeys, fenceKey } from '../../coupons/keys.js';
+import { couponKeys, fenceKey, outboxKey } from '../../coupons/keys.js';
 import { Shards } from '../../coupons/shards.js';
 import { CODE, errorOfCode } from '../../lua/codes.js';
 import type { Script, Scripts } from '../../lua/scripts.js';
@@ -19,7 +19,7 @@ import { createMysqlPool } from '../../platform/mysql.js';
 import { connectRedis } from '../../platform/redis.js';
 import type { Settings } from '../../platform/settings.js';
 
-/** Look-ups (receipts, coupons) under way at once in one process; more are refused. */
+/** Look-ups (receipts, coupons) and returns under way at once in one process; more are refused. */
 const LOOKUPS_MAX = 2_048;
 /** For epochs, unknown coupons and claims at level `ledger`. */
 const MYSQL_CONNECTIONS = 3;
@@ -31,8 +31,6 @@ const REFRESH_OPEN_MS = 5_000;
 const ASKING_MAX = 256;
 /** Coupons remembered as being at level `replica`; more only take the longer way. */
 const REPLICA_COUPONS_MAX = 10_000;
-
-type Refused = { readonly status: 'refused'; readonly code: ErrorCode };
 
 /** `REDIS_URL` and `MYSQL_URL` must be set by now: the start command fills them in for embedded servers. */
 export function createClaimService(context: {
@@ -144,19 +142,56 @@ class RedisClaimService implements ClaimService {
     if (outcome.status === 'refused') {
       return outcome.code === 'unknown_coupon' ? this.#whyUnknown(couponId).then(refused) : outcome;
     }
-    return confirmed ? outcome : this.#atItsLevel(couponId, userId, outcome);
+    if (confirmed) return outcome;
+    const told = (reached: boolean): ClaimOutcome => (reached ? outcome : unknown());
+    const reached = this.#atItsLevel(couponId, userId, outcome.receipt);
+    return typeof reached === 'boolean' ? told(reached) : reached.then(told);
   }
 
   async receipt(couponId: string, userId: string): Promise<ClaimOutcome> {
     const reply = await this.#lookUp(this.#scripts.receipt, couponId, [userId]);
     if ('status' in reply) return reply;
     const [code, claimNo, claimedAt, ack] = reply.values as [number, number, number, Ack];
+    if (code === CODE.RETURNED) return { status: 'refused', code: 'returned', returnedAt: claimedAt };
     if (code !== CODE.FOUND) return refused(errorOfCode(code));
-    const outcome = { status: 'already_claimed', receipt: { claimNo, claimedAt, ack } } as const;
-    return await this.#atItsLevel(couponId, userId, outcome);
+    const receipt = { claimNo, claimedAt, ack };
+    return (await this.#atItsLevel(couponId, userId, receipt)) ? { status: 'already_claimed', receipt } : unknown();
   }
 
-  async coupon(couponId: string): Promise<CouponView | Refused> {
+  async returnClaim(couponId: string, userId: string): Promise<ReturnOutcome> {
+    const shard = this.#shards.shardOf(couponId);
+    if (this.#lookups >= LOOKUPS_MAX) return refused('overloaded');
+    this.#lookups++;
+    try {
+      const own = couponKeys(shard, couponId);
+      const keys = [fenceKey(shard), outboxKey(shard), own.coupon, own.stock, own.claimedUser];
+      for (let attempt = 1; ; attempt++) {
+        const epoch = this.#shards.epochOf(shard);
+        if (epoch === undefined || this.#redis.status !== 'ready') return refused('unavailable');
+        const reply = await runScript(this.#redis, this.#scripts.return, keys, [epoch, couponId, userId]);
+        const [code, claimNo, claimedAt, returnedAt, ack] = reply as [number, number, number, number, Ack];
+        if (code === CODE.FOUND) {
+          const receipt = { claimNo, claimedAt, ack, returnedAt };
+          return (await this.#atItsLevel(couponId, userId, receipt)) ? { status: 'returned', receipt } : unknown();
+        }
+        if (code === CODE.UNKNOWN_COUPON) return refused(await this.#whyUnknown(couponId));
+        if (code !== CODE.FENCED) return refused(errorOfCode(code));
+        // The script did nothing, so with a newer epoch it may be called again, once.
+        await this.#shards.refresh().catch(() => undefined);
+        if (attempt > 1 || this.#shards.epochOf(shard) === epoch) {
+          this.#refresh();
+          return refused('fenced');
+        }
+      }
+    } catch (error) {
+      this.#log.warn({ err: error, shard }, 'return failed');
+      return surelyNotRun(error) ? refused('unavailable') : unknown();
+    } finally {
+      this.#lookups--;
+    }
+  }
+
+  async coupon(couponId: string): Promise<CouponView | Refusal> {
     const reply = await this.#lookUp(this.#scripts.view, couponId, []);
     if ('status' in reply) return reply;
     const [code = 0, refusal = 0, total = 0, remaining = 0, , , opensAt = -1, closesAt = -1] = reply.values as number[];
@@ -170,18 +205,12 @@ class RedisClaimService implements ClaimService {
     };
   }
 
-  /** A positive outcome once it has reached the coupon's level; `outcome_unknown` when it does not in time. */
-  #atItsLevel(
-    couponId: string,
-    userId: string,
-    outcome: Exclude<ClaimOutcome, { status: 'refused' }>,
-  ): ClaimOutcome | Promise<ClaimOutcome> {
-    if (outcome.receipt.ack === 'replica' && this.#replicaCoupons.size < REPLICA_COUPONS_MAX) {
+  /** Whether the claim, or its return, has reached the coupon's level; false when it does not in time. */
+  #atItsLevel(couponId: string, userId: string, receipt: Receipt): boolean | Promise<boolean> {
+    if (receipt.ack === 'replica' && this.#replicaCoupons.size < REPLICA_COUPONS_MAX) {
       this.#replicaCoupons.add(couponId);
     }
-    const told = (reached: boolean): ClaimOutcome => (reached ? outcome : refused('outcome_unknown'));
-    const reached = this.#acknowledgement.reached(couponId, userId, outcome.receipt);
-    return typeof reached === 'boolean' ? told(reached) : reached.then(told);
+    return this.#acknowledgement.reached(couponId, userId, receipt);
   }
 
   /** Redis does not know the coupon. If MySQL does, it is being made or loaded: 503, never 404. */
@@ -205,7 +234,7 @@ class RedisClaimService implements ClaimService {
     }
   }
 
-  async #lookUp(script: Script, couponId: string, rest: readonly string[]): Promise<{ values: unknown[] } | Refused> {
+  async #lookUp(script: Script, couponId: string, rest: readonly string[]): Promise<{ values: unknown[] } | Refusal> {
     const shard = this.#shards.shardOf(couponId);
     const epoch = this.#shards.epochOf(shard);
     if (epoch === undefined || this.#redis.status !== 'ready') return refused('unavailable');
@@ -260,6 +289,10 @@ function isSettled(outcome: ClaimOutcome | Promise<ClaimOutcome>): outcome is Cl
   return !(outcome instanceof Promise);
 }
 
-function refused(code: ErrorCode): Refused {
+function refused(code: ErrorCode): Refusal {
   return { status: 'refused', code };
+}
+
+function unknown(): Refusal {
+  return refused('outcome_unknown');
 }

@@ -36,6 +36,7 @@ const Refused = Type.Object({
   userId: Type.String(),
   code: Type.Unsafe<ErrorCode>({ type: 'string', enum: [...CLAIM_REFUSALS, 'invalid_user_id'] }),
   opensAt: Type.Optional(Type.String({ format: 'date-time', description: 'With not_open.' })),
+  returnedAt: Type.Optional(Type.String({ format: 'date-time', description: 'With returned.' })),
 });
 const Results = Type.Object({
   claims: Type.Array(Type.Union([Answered, Refused]), { description: 'One for each user, in the order of the users.' }),
@@ -105,8 +106,12 @@ const INVALID: ClaimOutcome = { status: 'refused', code: 'invalid_user_id' };
 
 function resultOf(couponId: string, userId: string, outcome: ClaimOutcome, isoOf: (epochMs: number) => string) {
   if (outcome.status === 'refused') {
-    const { status, code, opensAt } = outcome;
-    return { status, couponId, userId, code, ...(opensAt !== undefined && { opensAt: isoOf(opensAt) }) };
+    const { status, code, opensAt, returnedAt } = outcome;
+    return {
+      ...{ status, couponId, userId, code },
+      ...(opensAt !== undefined && { opensAt: isoOf(opensAt) }),
+      ...(returnedAt !== undefined && { returnedAt: isoOf(returnedAt) }),
+    };
   }
   const { claimNo, claimedAt, ack } = outcome.receipt;
   return { status: outcome.status, couponId, userId, claimNo, claimedAt: isoOf(claimedAt), ack };

@@ -1,4 +1,4 @@
-// The routes of the public API: claim, receipt, coupon. Turns requests into calls of the claim service and its plain
+// The routes of the public API: claim, receipt, return, coupon. Turns requests into calls of the claim service and its plain
 // outcomes into answers. Knows no Redis; decides nothing about coupons.
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
@@ -7,7 +7,7 @@ import { ACKS } from '../../coupons/definition.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
 import { isCouponId } from '../../coupons/ids.js';
 import type { ErrorCode } from '../../platform/errors.js';
-import type { ClaimOutcome, ClaimService } from '../claims/claim-service.js';
+import type { ClaimOutcome, ClaimService, Refusal as ClaimRefusal } from '../claims/claim-service.js';
 import type { Identify, Refusal } from './identity.js';
 import { sendProblem } from './problems.js';
 import type { ProblemReply } from './problems.js';
@@ -22,6 +22,11 @@ export const receiptMembers = {
 };
 const Claimed = Type.Object({ status: Type.Literal('claimed'), ...receiptMembers });
 const AlreadyClaimed = Type.Object({ status: Type.Literal('already_claimed'), ...receiptMembers });
+const Returned = Type.Object({
+  status: Type.Literal('returned'),
+  ...receiptMembers,
+  returnedAt: Type.String({ format: 'date-time' }),
+});
 
 const STATES: readonly CouponState[] = ['open', 'not_open', 'paused', 'ended', 'sold_out'];
 const CouponBody = Type.Object({
@@ -36,7 +41,7 @@ const CouponBody = Type.Object({
 const BUSY: readonly ErrorCode[] = ['overloaded', 'fenced', 'unavailable', 'outcome_unknown'];
 /** What a claim can be told about itself, whoever asks. */
 export const CLAIM_REFUSALS: readonly ErrorCode[] = [
-  ...(['sold_out', 'not_open', 'ended', 'paused', 'unknown_coupon', 'ledger_behind'] as const),
+  ...(['sold_out', 'not_open', 'ended', 'paused', 'returned', 'unknown_coupon', 'ledger_behind'] as const),
   ...BUSY,
 ];
 const CLAIM_PROBLEMS: readonly ErrorCode[] = [
@@ -45,7 +50,14 @@ const CLAIM_PROBLEMS: readonly ErrorCode[] = [
   ...(['body_too_large', 'unsupported_media_type', 'unauthenticated'] as const),
 ];
 const RECEIPT_PROBLEMS: readonly ErrorCode[] = [
-  ...(['not_claimed', 'unknown_coupon', 'invalid_coupon_id', 'invalid_user_id', 'unauthenticated'] as const),
+  ...(['not_claimed', 'returned', 'unknown_coupon'] as const),
+  ...(['invalid_coupon_id', 'invalid_user_id', 'unauthenticated'] as const),
+  ...BUSY,
+];
+const RETURN_PROBLEMS: readonly ErrorCode[] = [
+  ...(['not_claimed', 'not_returnable', 'unknown_coupon'] as const),
+  ...(['invalid_coupon_id', 'invalid_user_id', 'invalid_json', 'invalid_body'] as const),
+  ...(['body_too_large', 'unsupported_media_type', 'unauthenticated'] as const),
   ...BUSY,
 ];
 const COUPON_PROBLEMS: readonly ErrorCode[] = ['unknown_coupon', 'invalid_coupon_id', ...BUSY];
@@ -110,6 +122,49 @@ export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPl
       },
     );
 
+    app.delete(
+      '/v1/coupons/:couponId/claims/me',
+      {
+        config: { problems: RETURN_PROBLEMS },
+        schema: {
+          summary: 'Give the claim back, where the coupon is returnable',
+          description:
+            'The unit goes back to stock exactly once, and the user cannot claim the coupon again. ' +
+            'Safe to repeat: the answer is the same again. The body is ignored.',
+          tags: ['claims'],
+          params: CouponParams,
+          response: { 200: Returned },
+        },
+      },
+      async (request, reply) => {
+        const { couponId } = request.params;
+        const userId = await identify(request.raw);
+        if (typeof userId !== 'string') {
+          refuse(reply, userId);
+          return;
+        }
+        if (!isCouponId(couponId)) {
+          sendProblem(reply, 'invalid_coupon_id');
+          return;
+        }
+        const outcome = await claims.returnClaim(couponId, userId);
+        if (outcome.status === 'refused') {
+          sendRefusal(reply, outcome);
+          return;
+        }
+        const { claimNo, claimedAt, returnedAt, ack } = outcome.receipt;
+        reply.code(200).send({
+          status: 'returned',
+          couponId,
+          userId,
+          claimNo,
+          claimedAt: new Date(claimedAt).toISOString(),
+          ack,
+          returnedAt: new Date(returnedAt).toISOString(),
+        });
+      },
+    );
+
     app.get(
       '/v1/coupons/:couponId',
       {
@@ -130,7 +185,7 @@ export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPl
         }
         const coupon = await claims.coupon(couponId);
         if ('status' in coupon) {
-          sendProblem(reply, coupon.code);
+          sendRefusal(reply, coupon);
           return;
         }
         const { state, total, remaining, opensAt, closesAt } = coupon;
@@ -148,10 +203,15 @@ export function refuse(reply: ProblemReply, { code, detail, challenge }: Refusal
   sendProblem(reply, code, detail === undefined ? undefined : { detail });
 }
 
+function sendRefusal(reply: ProblemReply, { code, opensAt, returnedAt }: ClaimRefusal): void {
+  if (opensAt !== undefined) sendProblem(reply, code, { extra: { opensAt: isoOrNull(opensAt) } });
+  else if (returnedAt !== undefined) sendProblem(reply, code, { extra: { returnedAt: isoOrNull(returnedAt) } });
+  else sendProblem(reply, code);
+}
+
 function sendOutcome(reply: FastifyReply, couponId: string, userId: string, outcome: ClaimOutcome): void {
   if (outcome.status === 'refused') {
-    const { code, opensAt } = outcome;
-    sendProblem(reply, code, opensAt === undefined ? undefined : { extra: { opensAt: isoOrNull(opensAt) } });
+    sendRefusal(reply, outcome);
     return;
   }
   const { status, receipt } = outcome;

@@ -111,6 +111,9 @@ function problemSchema(codes: readonly ErrorCode[]): TSchema {
     detail: Type.Optional(Type.String()),
     code: Type.Unsafe<ErrorCode>({ type: 'string', enum: codes }),
     requestId: Type.Optional(Type.String({ description: 'With 5xx: the id that leads to the log.' })),
+    ...(codes.includes('returned') && {
+      returnedAt: Type.Optional(Type.String({ format: 'date-time', description: 'With returned.' })),
+    }),
     ...(codes.includes('not_open') && {
       opensAt: Type.Optional(Type.String({ format: 'date-time', description: 'With not_open.' })),
     }),

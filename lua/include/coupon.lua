@@ -2,7 +2,8 @@
 -- Answers a table, or nil and UNKNOWN_COUPON, COUPON_CLOSED or FENCED (a key was lost).
 local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_key)
   local fields = redis.call(
-    'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'total', 'outcome'
+    'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'total', 'outcome',
+    'returned', 'returnable'
   )
   if not fields[1] then
     local loaded = redis.call('HGET', fence_key, 'coupon:' .. coupon_id)
@@ -20,10 +21,13 @@ local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_
     ack = fields[7],
     total = tonumber(fields[8]),
     outcome = tonumber(fields[9]),
+    returned = tonumber(fields[10]),
+    returnable = fields[11] == '1',
     stock = tonumber(redis.call('GET', stock_key)),
   }
   -- Every number handed out belongs to one user: a hash with another count has lost or gained somebody.
   if not (coupon.version and coupon.highest and coupon.ceiling and coupon.ack and coupon.total and coupon.outcome)
+    or not (coupon.returned and fields[11])
     or not coupon.stock
     or redis.call('HLEN', claimed_key) ~= coupon.highest then
     return nil, FENCED
@@ -39,8 +43,8 @@ local function refusal_of(coupon, now)
   return nil
 end
 
--- Claim number and time out of a receipt, the value in claimed_user.
+-- Claim number, time, and the time of its return (nil while it is held) out of a receipt, the value in claimed_user.
 local function read_receipt(receipt)
-  local no, at = string.match(receipt, '^(%d+):(%d+)$')
-  return tonumber(no), tonumber(at)
+  local no, at, returned_at = string.match(receipt, '^(%d+):(%d+):?(%d*)$')
+  return tonumber(no), tonumber(at), tonumber(returned_at)
 end

@@ -28,6 +28,7 @@ export interface Change {
   readonly closesAt?: number;
   readonly ack?: string;
   readonly ceiling?: number;
+  readonly returnable?: boolean;
 }
 
 /** A private Redis with a connection to it; both end with the file. */
@@ -84,6 +85,7 @@ export class ScriptShard {
         change.closesAt ?? '',
         change.ack ?? 'redis',
         change.ceiling ?? 1_000_000,
+        change.returnable === false ? 0 : 1,
       ],
     )) as number[];
   }
@@ -111,6 +113,13 @@ export class ScriptShard {
     const answers = await this.claimBatch([[couponId, users]]);
     if (typeof answers === 'number') throw new Error(`claim answered ${answers}`);
     return answers;
+  }
+
+  /** Code, claim number, claimed at, returned at, level. */
+  async returnClaim(couponId: string, userId: string): Promise<unknown[]> {
+    const { coupon, stock, claimedUser } = this.keys(couponId);
+    const keys = [this.fence, this.outboxKey, coupon, stock, claimedUser];
+    return (await this.run('return', keys, [this.epoch, couponId, userId])) as unknown[];
   }
 
   async receipt(couponId: string, userId: string): Promise<unknown[]> {

@@ -1,4 +1,4 @@
-// The scripts against a plain model: random sequences of claims, pauses, windows, stock changes and acknowledgements, with
+// The scripts against a plain model: random sequences of claims, returns, pauses, windows, stock changes and acknowledgements, with
 // every answer compared and every invariant checked after every step.
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
@@ -16,6 +16,7 @@ beforeAll(async () => {
 
 type Step =
   | { do: 'claim'; coupon: number; users: number[] }
+  | { do: 'return'; coupon: number; user: number }
   | { do: 'adjust'; coupon: number; delta: number }
   | { do: 'pause'; coupon: number; paused: boolean }
   | { do: 'window'; coupon: number; window: 'before' | 'inside' | 'after' }
@@ -32,6 +33,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       users: fc.array(fc.nat(11), { minLength: 1, maxLength: 8 }),
     }),
   },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('return' as const), coupon, user: fc.nat(11) }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -68,8 +70,11 @@ class Model {
   ceiling: number;
   outcome = 0;
   readonly receipts = new Map<string, number>();
+  readonly returned = new Set<string>();
   /** Users by claim number, as the ledger would have them. */
   readonly ledger = new Map<number, string>();
+  /** Numbers, as the ledger would have them marked. */
+  readonly marked = new Set<number>();
 
   constructor(id: string, window: number) {
     this.id = id;
@@ -78,12 +83,12 @@ class Model {
   }
 
   get remaining(): number {
-    return this.total - this.receipts.size;
+    return this.total - this.receipts.size + this.returned.size;
   }
 
   claim(user: string): { code: number; no: number } {
     const no = this.receipts.get(user);
-    if (no !== undefined) return { code: CODE.ALREADY_CLAIMED, no };
+    if (no !== undefined) return { code: this.returned.has(user) ? CODE.RETURNED : CODE.ALREADY_CLAIMED, no };
     const now = Date.now();
     if (this.closesAt !== undefined && now >= this.closesAt) return { code: CODE.ENDED, no: 0 };
     if (this.paused) return { code: CODE.PAUSED, no: 0 };
@@ -92,6 +97,13 @@ class Model {
     if (this.remaining === 0) return { code: CODE.SOLD_OUT, no: 0 };
     this.receipts.set(user, this.receipts.size + 1);
     return { code: CODE.CLAIMED, no: this.receipts.size };
+  }
+
+  return(user: string): unknown[] {
+    const no = this.receipts.get(user);
+    if (no === undefined) return [CODE.NOT_CLAIMED];
+    this.returned.add(user);
+    return [CODE.FOUND, no];
   }
 
   adjust(delta: number): void {
@@ -154,6 +166,15 @@ async function perform(shard: ScriptShard, models: Model[], one: Step, lastDelta
       expect((await shard.claim(model.id, ...users)).map(({ code, no }) => ({ code, no }))).toEqual(expected);
       return;
     }
+    case 'return': {
+      const user = `user-${one.user}`;
+      const expected = model.return(user);
+      const answer = await shard.returnClaim(model.id, user);
+      expect(answer.slice(0, 2)).toEqual(expected);
+      // A repeat is answered with the very same.
+      expect(await shard.returnClaim(model.id, user)).toEqual(answer);
+      return;
+    }
     case 'adjust': {
       await changeStock(shard, model, one.delta, lastDelta);
       return;
@@ -187,7 +208,13 @@ async function acknowledgeSome(shard: ScriptShard, models: Model[], part: number
   const ceilings: Record<string, number> = {};
   for (const entry of taken) {
     const model = models.find(({ id }) => id === entry.couponId);
-    if (entry.kind !== 'grant' || model === undefined) continue;
+    if (entry.kind === 'change' || model === undefined) continue;
+    if (entry.kind === 'return') {
+      expect(model.ledger.get(entry.claimNo)).toBe(entry.userId);
+      expect(model.marked.has(entry.claimNo)).toBe(false);
+      model.marked.add(entry.claimNo);
+      continue;
+    }
     expect(model.ledger.has(entry.claimNo)).toBe(false);
     model.ledger.set(entry.claimNo, entry.userId);
     model.ceiling = Math.max(model.ceiling, entry.claimNo + model.window);
@@ -203,23 +230,31 @@ async function acknowledgeSome(shard: ScriptShard, models: Model[], part: number
 }
 
 async function checkInvariants(shard: ScriptShard, model: Model): Promise<void> {
-  const [, , total = 0, remaining = 0, highest = 0] = await shard.view(model.id);
-  expect({ total, remaining, highest }).toEqual({
+  const [, , total = 0, remaining = 0, highest = 0, , , , , returned = 0] = await shard.view(model.id);
+  expect({ total, remaining, highest, returned }).toEqual({
     total: model.total,
     remaining: model.remaining,
     highest: model.receipts.size,
+    returned: model.returned.size,
   });
   // I1, I5
-  expect(highest).toBeLessThanOrEqual(total);
-  expect(remaining + highest).toBe(total);
+  expect(highest - returned).toBeLessThanOrEqual(total);
+  expect(remaining + highest - returned).toBe(total);
   // I2, I3, I4: the ledger and the outbox together hold each number 1 … highest once, each for the user with that receipt.
-  const grants = (await shard.outbox()).filter((entry) => entry.kind === 'grant' && entry.couponId === model.id);
+  const entries = (await shard.outbox()).filter((entry) => entry.couponId === model.id);
   const users = new Map(model.ledger);
-  for (const grant of grants) {
-    if (grant.kind !== 'grant') continue;
-    expect(users.has(grant.claimNo)).toBe(false);
-    users.set(grant.claimNo, grant.userId);
+  const marked = new Set(model.marked);
+  for (const entry of entries) {
+    if (entry.kind === 'change') continue;
+    if (entry.kind === 'return') {
+      expect(marked.has(entry.claimNo)).toBe(false);
+      marked.add(entry.claimNo);
+    } else {
+      expect(users.has(entry.claimNo)).toBe(false);
+      users.set(entry.claimNo, entry.userId);
+    }
   }
   expect(new Map([...users].map(([no, user]) => [user, no]))).toEqual(model.receipts);
   expect(users.size).toBe(highest);
+  expect(marked).toEqual(new Set([...model.returned].map((user) => model.receipts.get(user))));
 }

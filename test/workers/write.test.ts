@@ -32,6 +32,9 @@ beforeEach(() => pool.query('DELETE FROM coupon_claim_log'));
 const grant = (claimNo: number, userId: string, couponId = 'sale'): OutboxEntry => {
   return { kind: 'grant', id: `${claimNo}-0`, couponId, claimNo, userId, at: AT, epoch: 5 };
 };
+const giveBack = (claimNo: number, userId: string, at = AT + 1): OutboxEntry => {
+  return { kind: 'return', id: `${claimNo}-1`, couponId: 'sale', claimNo, userId, at, epoch: 5 };
+};
 const write = (entries: OutboxEntry[], epoch = 5) =>
   writeBatch(connection, { shard: 1, epoch, entries, ledgerWindow: 10 });
 const rows = async () => {
@@ -105,6 +108,21 @@ describe('a batch', () => {
       ['sale', 2, 'bob'],
       ['sale', 4, 'dan'],
     ]);
+  });
+
+  it('marks returns once, also of a claim in the same batch, and never by another time or for another user', async () => {
+    const batch = [grant(1, 'ann'), giveBack(1, 'ann'), grant(2, 'bob'), grant(3, 'cid')];
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], conflicts: [] });
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], conflicts: [] });
+    const result = await write([
+      giveBack(1, 'ann', AT + 2),
+      giveBack(2, 'ann'),
+      giveBack(3, 'cid'),
+      giveBack(9, 'eve'),
+    ]);
+    expect(result).toMatchObject({ ids: ['3-1'], conflicts: [{ claimNo: 1 }, { claimNo: 2 }, { claimNo: 9 }] });
+    const [marks] = await pool.query<RowDataPacket[]>('SELECT returned_at FROM coupon_claim_log ORDER BY claim_no');
+    expect(marks.map((row) => (row['returned_at'] as Date | null)?.getTime())).toEqual([AT + 1, undefined, AT + 1]);
   });
 
   it('is not cut to size: a value that does not fit is an error, and nothing is written', async () => {

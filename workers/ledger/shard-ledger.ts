@@ -137,7 +137,7 @@ export class ShardLedger {
       return;
     }
     for (const { id, couponId, ...entry } of result.conflicts) {
-      const what = entry.kind === 'grant' ? `number ${entry.claimNo}` : `version ${entry.version}`;
+      const what = entry.kind === 'change' ? `version ${entry.version}` : `number ${entry.claimNo}`;
       this.#remember(id, `MySQL holds something else for ${what} of ${couponId}`);
     }
     await this.#acknowledge(epoch, result, { redis, scripts });

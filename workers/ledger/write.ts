@@ -1,8 +1,8 @@
 // One batch of one shard's outbox into MySQL, in one transaction, under the shard's epoch. What it reports as written is
 // committed and was read back. MySQL only; runs in the writer threads.
-import { insertGrants, numberKey, readGrants } from '../../coupons/claim-log.js';
+import { insertGrants, isGrant, isReturn, markReturned, numberKey, readRows } from '../../coupons/claim-log.js';
 import { isSettledAs, raiseCeilings, settleVersion } from '../../coupons/coupon-table.js';
-import type { ChangeEntry, GrantEntry, OutboxEntry } from '../../coupons/outbox.js';
+import type { ChangeEntry, GrantEntry, OutboxEntry, ReturnEntry } from '../../coupons/outbox.js';
 import type { Connection, RowDataPacket } from '../../platform/mysql.js';
 import { transaction } from '../../platform/mysql.js';
 
@@ -30,6 +30,7 @@ export type WriteResult =
 /** May be repeated after any error: what was written already is recognised. */
 export async function writeBatch(connection: Connection, task: WriteTask): Promise<WriteResult> {
   const grants = task.entries.filter((entry): entry is GrantEntry => entry.kind === 'grant');
+  const returns = task.entries.filter((entry): entry is ReturnEntry => entry.kind === 'return');
   const changes = task.entries.filter((entry): entry is ChangeEntry => entry.kind === 'change');
   const ceilings = new Map<string, number>();
   for (const { couponId, claimNo } of grants) {
@@ -39,19 +40,24 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   const current = await transaction(connection, async () => {
     if (!(await holdsEpoch(connection, task))) return false;
     await insertGrants(connection, grants);
+    // A claim and its return may come in one batch.
+    await markReturned(connection, returns);
     for (const change of changes) await settleVersion(connection, change);
     await raiseCeilings(connection, ceilings);
     return true;
   });
   if (!current) return { status: 'stale_epoch' };
 
-  const rows = await readGrants(connection, grants);
+  const rows = await readRows(connection, [...grants, ...returns]);
   const conflicts: OutboxEntry[] = [];
   const ids: string[] = [];
   for (const grant of grants) {
-    const row = rows.get(numberKey(grant));
-    if (row?.userId === grant.userId && row.at === grant.at) ids.push(grant.id);
+    if (isGrant(rows.get(numberKey(grant)), grant)) ids.push(grant.id);
     else conflicts.push(grant);
+  }
+  for (const one of returns) {
+    if (isReturn(rows.get(numberKey(one)), one)) ids.push(one.id);
+    else conflicts.push(one);
   }
   for (const change of changes) {
     if (await isSettledAs(connection, change)) ids.push(change.id);

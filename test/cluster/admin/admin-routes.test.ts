@@ -19,6 +19,7 @@ test('create is 201, the same again 200, another definition 409', async () => {
     state: 'open',
     remaining: 10,
     claimed: 0,
+    returned: 0,
     ceiling: 10,
     ledger: { claimed: 0, returned: 0 },
     withheld: 0,

@@ -1,6 +1,6 @@
 // Acknowledgement levels: a positive answer is given when the level is reached, and not before. Real Redis, replica, MySQL.
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { ClaimOutcome, ClaimService } from '../../../cluster/claims/claim-service.js';
+import type { ClaimOutcome, ClaimService, ReturnOutcome } from '../../../cluster/claims/claim-service.js';
 import type { Ack } from '../../../coupons/definition.js';
 import { shardOf } from '../../../coupons/keys.js';
 import type { CouponsService } from '../../../coupons/coupons.js';
@@ -47,11 +47,12 @@ async function startReplica(): Promise<TestServer> {
 }
 
 const create = (couponId: string, ack: Ack | undefined, total = 100) =>
-  coupons.create({ couponId, total, opensAt: null, closesAt: null, ack, returnable: false });
-const ack = (outcome: ClaimOutcome) => (outcome.status === 'refused' ? outcome.code : outcome.receipt.ack);
+  coupons.create({ couponId, total, opensAt: null, closesAt: null, ack, returnable: true });
+const ack = (outcome: ClaimOutcome | ReturnOutcome) =>
+  outcome.status === 'refused' ? outcome.code : outcome.receipt.ack;
 
 it.each(['redis', 'fsync', 'replica', 'ledger'] as const)(
-  '%s: claim, repeat and receipt all state it',
+  '%s: claim, repeat, receipt and return all state it',
   async (level) => {
     await create(`at-${level}`, level);
     const first = await claims.claim(`at-${level}`, 'ann');
@@ -59,6 +60,10 @@ it.each(['redis', 'fsync', 'replica', 'ledger'] as const)(
     const again = await claims.claim(`at-${level}`, 'ann');
     expect([again.status, ack(again)]).toEqual(['already_claimed', level]);
     expect(await claims.receipt(`at-${level}`, 'ann')).toEqual(again);
+    const returned = await claims.returnClaim(`at-${level}`, 'ann');
+    expect([returned.status, ack(returned)]).toEqual(['returned', level]);
+    expect(await claims.returnClaim(`at-${level}`, 'ann')).toEqual(returned);
+    expect(await claims.claim(`at-${level}`, 'ann')).toMatchObject({ code: 'returned' });
   },
 );
 
@@ -77,15 +82,18 @@ describe('ledger', () => {
   it('answers outcome_unknown when the ledger is away, while other levels of the same shard go on', async () => {
     await create('slow', 'ledger');
     await create('quick', 'redis');
+    await claims.claim('slow', 'rita');
     await ledger.drain();
     const slow = claims.claim('slow', 'ann');
     expect(ack(await claims.claim('quick', 'ann'))).toBe('redis');
     expect(ack(await slow)).toBe('outcome_unknown');
     expect(ack(await claims.claim('slow', 'ann'))).toBe('outcome_unknown');
     expect(ack(await claims.receipt('slow', 'ann'))).toBe('outcome_unknown');
+    expect(ack(await claims.returnClaim('slow', 'rita'))).toBe('outcome_unknown');
     ledger = await installation.startLedger();
     await waitFor(async () => (await claims.claim('slow', 'ann')).status === 'already_claimed', { what: 'the commit' });
-    expect(await claims.receipt('slow', 'ann')).toMatchObject({ receipt: { claimNo: 1, ack: 'ledger' } });
+    expect(await claims.receipt('slow', 'ann')).toMatchObject({ receipt: { claimNo: 2, ack: 'ledger' } });
+    await waitFor(async () => (await claims.returnClaim('slow', 'rita')).status === 'returned', { what: 'the mark' });
   });
 });
 
@@ -94,6 +102,8 @@ describe('replica', () => {
     await create('copied', 'replica');
     await create('single', 'redis');
     expect(shardOf('copied', 1)).toBe(shardOf('single', 1));
+    await create('given-back', 'replica');
+    await claims.claim('given-back', 'rita');
     process.kill(replica.pid, 'SIGSTOP');
     try {
       const copied = claims.claim('copied', 'ann');
@@ -102,6 +112,7 @@ describe('replica', () => {
       // A repeat writes nothing of its own, and is held to the level all the same: first by the short way, then not at all.
       expect(ack(await claims.claim('copied', 'ann'))).toBe('outcome_unknown');
       expect(ack(await claims.receipt('copied', 'ann'))).toBe('outcome_unknown');
+      expect(ack(await claims.returnClaim('given-back', 'rita'))).toBe('outcome_unknown');
     } finally {
       process.kill(replica.pid, 'SIGCONT');
     }
@@ -113,6 +124,7 @@ describe('replica', () => {
       { what: 'the replica to catch up' },
     );
     expect(outcome).toMatchObject({ status: 'already_claimed', receipt: { claimNo: 1, ack: 'replica' } });
+    expect(await claims.returnClaim('given-back', 'rita')).toMatchObject({ status: 'returned' });
   });
 
   it('is refused at creation with the reason when replicas are missing', async () => {

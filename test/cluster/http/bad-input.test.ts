@@ -145,7 +145,7 @@ for (const [area, ofArea] of Object.entries(cases)) {
 
 describe('methods', () => {
   test.each([
-    ['DELETE', `${CLAIM}/me`, 'GET, HEAD'],
+    ['PUT', `${CLAIM}/me`, 'DELETE, GET, HEAD'],
     ['PUT', CLAIM, 'POST'],
     ['GET', CLAIM, 'POST'],
     ['POST', '/v1/coupons/open', 'GET, HEAD'],

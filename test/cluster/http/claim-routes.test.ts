@@ -89,6 +89,36 @@ describe('a refusal', () => {
   });
 });
 
+describe('a return', () => {
+  test('is 200 with the receipt and the time, again and again, and the user hears 409 from then on', async () => {
+    await ask('POST', '/v1/coupons/open/claims', 'rita');
+    const first = await ask('DELETE', '/v1/coupons/open/claims/me', 'rita');
+    expect(first.status).toBe(200);
+    expect(bodyOf(first)).toMatchObject({
+      status: 'returned',
+      couponId: 'open',
+      userId: 'rita',
+      claimedAt: '2026-11-27T09:00:00.123Z',
+      ack: 'fsync',
+      returnedAt: '2026-11-27T10:00:00.456Z',
+    });
+    expect(bodyOf(await ask('DELETE', '/v1/coupons/open/claims/me', 'rita'))).toEqual(bodyOf(first));
+    const problem = expectProblem(await ask('POST', '/v1/coupons/open/claims', 'rita'), 'returned');
+    expect(problem['returnedAt']).toBe('2026-11-27T10:00:00.456Z');
+  });
+
+  test.each(['not_returnable', 'fenced', 'outcome_unknown'] as const)('%s is its problem document', async (code) => {
+    claims.refusals.set(code, code);
+    expectProblem(await ask('DELETE', `/v1/coupons/${code}/claims/me`, 'ann'), code);
+  });
+
+  test('wants to know who asks, for which coupon, and a claim', async () => {
+    expectProblem(await ask('DELETE', '/v1/coupons/open/claims/me'), 'unauthenticated');
+    expectProblem(await ask('DELETE', '/v1/coupons/a.b/claims/me', 'ann'), 'invalid_coupon_id');
+    expectProblem(await ask('DELETE', '/v1/coupons/open/claims/me', 'nobody'), 'not_claimed');
+  });
+});
+
 test('a coupon is shown to anybody', async () => {
   const answer = await ask('GET', '/v1/coupons/open');
   expect(answer.status).toBe(200);

@@ -7,7 +7,7 @@ import { createHttpServer } from '../../../cluster/http/http-server.js';
 import { HTTP_LIMITS } from '../../../cluster/http/limits.js';
 import type { HttpLimits } from '../../../cluster/http/limits.js';
 import { drain, listen } from '../../../cluster/http/listener.js';
-import type { ClaimOutcome, ClaimService, CouponView } from '../../../cluster/claims/claim-service.js';
+import type { ClaimOutcome, ClaimService, CouponView, ReturnOutcome } from '../../../cluster/claims/claim-service.js';
 import type { ErrorCode } from '../../../platform/errors.js';
 import type { Log } from '../../../platform/log.js';
 import { readSettings } from '../../../platform/settings.js';
@@ -16,11 +16,14 @@ import { holdToDescription } from './description.js';
 
 export const OPENS_AT = Date.parse('2026-11-27T09:00:00.000Z');
 export const CLAIMED_AT = Date.parse('2026-11-27T09:00:00.123Z');
+export const RETURNED_AT = Date.parse('2026-11-27T10:00:00.456Z');
 
 /** Coupons `open` and, answering what their name says, one per code. Other ids are unknown. */
 export class MapClaims implements ClaimService {
   /** `coupon user` to claim number. */
   readonly given = new Map<string, number>();
+  /** Keys of `given` that were given back. */
+  readonly returned = new Set<string>();
   readonly refusals = new Map<string, ErrorCode>();
   reasons: string[] = [];
   /** What a claim waits for before it is decided. */
@@ -32,6 +35,7 @@ export class MapClaims implements ClaimService {
     const refusal = this.#refusal(couponId);
     if (refusal !== undefined) return refusal;
     const key = `${couponId} ${userId}`;
+    if (this.returned.has(key)) return { status: 'refused', code: 'returned', returnedAt: RETURNED_AT };
     const earlier = this.given.get(key);
     const claimNo = earlier ?? this.given.size + 1;
     this.given.set(key, claimNo);
@@ -50,6 +54,17 @@ export class MapClaims implements ClaimService {
     }
     const receipt = { claimNo, claimedAt: CLAIMED_AT, ack: 'fsync' as const };
     return Promise.resolve({ status: 'already_claimed', receipt });
+  }
+
+  returnClaim(couponId: string, userId: string): Promise<ReturnOutcome> {
+    const key = `${couponId} ${userId}`;
+    const claimNo = this.given.get(key);
+    if (claimNo === undefined) {
+      return Promise.resolve(this.#refusal(couponId) ?? { status: 'refused', code: 'not_claimed' });
+    }
+    this.returned.add(key);
+    const receipt = { claimNo, claimedAt: CLAIMED_AT, ack: 'fsync' as const, returnedAt: RETURNED_AT };
+    return Promise.resolve({ status: 'returned', receipt });
   }
 
   coupon(couponId: string): Promise<CouponView | { status: 'refused'; code: ErrorCode }> {

@@ -1,6 +1,6 @@
 // Step 4 of a rebuild: the coupons of the shard go from MySQL to Redis, each beginning with empty keys, and the change that
-// each may have pending is settled. Nothing here invents stock: what remains is the total less the rows.
-import { readClaims } from '../../../coupons/claim-log.js';
+// each may have pending is settled. Nothing here invents stock: what remains is the total less the rows that are not returned.
+import { readClaims, receiptOf } from '../../../coupons/claim-log.js';
 import type { CouponRow } from '../../../coupons/coupon-table.js';
 import { readCoupon, readCoupons, readStockLog, settleVersion } from '../../../coupons/coupon-table.js';
 import { couponKeys, fenceKey } from '../../../coupons/keys.js';
@@ -14,7 +14,7 @@ const CHUNK = 1_000;
 export interface Loaded {
   coupons: number;
   claims: number;
-  /** Epoch milliseconds of the latest claim. */
+  /** Epoch milliseconds of the latest claim or return. */
   latest: number;
 }
 
@@ -42,7 +42,7 @@ async function settlePending(lease: Lease, couponId: string): Promise<CouponRow>
     if (row === undefined) throw new Error(`coupon ${couponId} vanished from MySQL`);
     if (row.appliedVersion === row.version) return row;
     const change = await readStockLog(connection, couponId, { version: row.version });
-    const remaining = row.total - (await highestClaim(connection, couponId));
+    const remaining = row.total - (await claimsHeld(connection, couponId));
     const outcome = remaining + (change?.delta ?? 0) < 0 ? 'below_claimed' : 'applied';
     await settleVersion(connection, { couponId, version: row.version, outcome });
     return (await readCoupon(connection, couponId)) ?? row;
@@ -56,6 +56,7 @@ async function loadCoupon(lease: Lease, row: CouponRow, loaded: Loaded): Promise
   const all = [fence, keys.coupon, keys.stock, keys.claimedUser];
   await lease.run('load_begin', all);
   let claims = 0;
+  let returned = 0;
   for (;;) {
     const page = await readClaims(mysql, row.couponId, { after: claims, limit: CHUNK });
     const last = page.at(-1);
@@ -66,20 +67,22 @@ async function loadCoupon(lease: Lease, row: CouponRow, loaded: Loaded): Promise
       await leaveClosed(lease, row.couponId, `${claims} rows up to number ${last.claimNo}`, loaded);
       return;
     }
-    const pairs = page.flatMap((claim) => [claim.userId, `${claim.claimNo}:${claim.claimedAt}`]);
+    const pairs = page.flatMap((claim) => [claim.userId, receiptOf(claim)]);
     await lease.run('load_receipts', [fence, keys.claimedUser], pairs);
     await lease.renew();
-    loaded.latest = Math.max(loaded.latest, ...page.map((claim) => claim.claimedAt));
+    returned += page.filter((claim) => claim.returnedAt !== null).length;
+    loaded.latest = Math.max(loaded.latest, ...page.map((claim) => claim.returnedAt ?? claim.claimedAt));
   }
-  if (row.total < claims) {
-    await leaveClosed(lease, row.couponId, `${claims} claims of ${row.total}`, loaded);
+  const held = claims - returned;
+  if (row.total < held) {
+    await leaveClosed(lease, row.couponId, `${held} claims of ${row.total}`, loaded);
     return;
   }
   const outcome = (await readStockLog(mysql, row.couponId, { version: row.version }))?.status ?? 'applied';
   await lease.run('load_finish', all, [
     row.couponId,
     claims,
-    row.total - claims,
+    row.total - held,
     row.version,
     outcome === 'below_claimed' ? CODE.BELOW_CLAIMED : 0,
     row.paused ? 1 : 0,
@@ -88,6 +91,8 @@ async function loadCoupon(lease: Lease, row: CouponRow, loaded: Loaded): Promise
     row.ack,
     row.total,
     row.ceiling,
+    row.returnable ? 1 : 0,
+    returned,
   ]);
   loaded.coupons++;
   loaded.claims += claims;
@@ -102,11 +107,11 @@ async function leaveClosed(lease: Lease, couponId: string, why: string, loaded: 
   lease.context.log.error({ couponId, shard: lease.shard }, `coupon stays closed: the ledger has ${why}`);
 }
 
-/** The number of claims, as long as no row is missing. */
-async function highestClaim(mysql: Queryable, couponId: string): Promise<number> {
+/** Claims that are not returned, as long as no row is missing. */
+async function claimsHeld(mysql: Queryable, couponId: string): Promise<number> {
   const [rows] = await mysql.query<RowDataPacket[]>(
-    'SELECT COALESCE(MAX(claim_no), 0) AS highest FROM coupon_claim_log WHERE coupon_id = ?',
+    'SELECT COALESCE(MAX(claim_no), 0) - COUNT(returned_at) AS held FROM coupon_claim_log WHERE coupon_id = ?',
     [couponId],
   );
-  return Number(rows[0]?.['highest']);
+  return Number(rows[0]?.['held']);
 }
