@@ -4,7 +4,7 @@
 //   lock the folder → embedded servers → admin token → primary … ended → embedded servers stop → unlock
 //
 // A signal at any of these arrows leads to the way back.
-import { join } from 'node:path';
+import { socketFolder, startProcessDiagnostics } from '../cluster/diagnostics.js';
 import { EXIT } from '../cluster/exit-codes.js';
 import { Primary } from '../cluster/primary/primary.js';
 import type { Ending } from '../cluster/primary/primary.js';
@@ -59,12 +59,14 @@ async function inLockedFolder(context: Start): Promise<Ending> {
   const { dir } = context.settings;
   const lock = await orConfigurationError(`STAMPEDE_DIR (${dir})`, async () => {
     const locked = await lockFolder(dir);
-    await makePrivateFolder(join(dir, 'run'));
+    await makePrivateFolder(socketFolder({ dir }));
     return locked;
   });
+  const diagnostics = startProcessDiagnostics('primary', context.settings, context.log);
   try {
     return await withServers(context);
   } finally {
+    await diagnostics?.stop();
     await lock.release();
   }
 }

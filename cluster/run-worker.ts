@@ -12,9 +12,11 @@ import { ConfigurationError } from '../platform/errors.js';
 import { createLog } from '../platform/log.js';
 import type { Log } from '../platform/log.js';
 import { readSettings } from '../platform/settings.js';
+import type { Diagnostics } from '../diagnostics/start.js';
 import { ROLES } from './actor.js';
 import type { Actor, ActorFactory, Role } from './actor.js';
 import { Channel } from './channel.js';
+import { startProcessDiagnostics } from './diagnostics.js';
 import { EXIT } from './exit-codes.js';
 import type { ExitCode } from './exit-codes.js';
 import { fitReasons, fitText } from './messages.js';
@@ -42,6 +44,7 @@ class WorkerRun {
   readonly #role: Role;
   readonly #channel: Channel;
   #log: Log;
+  #diagnostics: Diagnostics | undefined;
   #actor: Actor | undefined;
   /** Settles when `Actor.start()` has: a drain does not cut into it. */
   #started: Promise<void> = Promise.resolve();
@@ -73,6 +76,8 @@ class WorkerRun {
       const settings = readSettings(process.env);
       this.#log = createLog(this.#name, settings.logLevel);
       this.#followPrimary(settings.drainTimeoutMs);
+      // Before the role's code is loaded: what that makes at its start is recorded too.
+      this.#diagnostics = startProcessDiagnostics(this.#name, settings, this.#log);
       const createActor = await loadFactory(this.#role);
       if (this.#draining) return;
       const actor = createActor({
@@ -129,6 +134,7 @@ class WorkerRun {
     if (this.#draining) return;
     this.#draining = true;
     clearInterval(this.#poll);
+    setTimeout(() => this.#explainDelay(), Math.max(0, deadline - Date.now()));
     this.#drainActor(deadline).then(
       (code) => process.exit(code),
       (error: unknown) => {
@@ -136,6 +142,11 @@ class WorkerRun {
         process.exit(EXIT.failed);
       },
     );
+  }
+
+  /** The deadline has come and this process is still here: its log says what it holds before the primary kills it. */
+  #explainDelay(): void {
+    this.#log.error({ live: this.#diagnostics?.report() }, 'still draining at the deadline; this is what is open');
   }
 
   async #drainActor(deadline: number): Promise<ExitCode> {

@@ -3,6 +3,8 @@
 import path from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import { Host } from './agent/host.js';
+import { liveReport } from './agent/live-report.js';
+import type { LiveReport } from './agent/live-report.js';
 import { joinThreads } from './agent/other-threads.js';
 import { chooseSocketPath, OWNER_VARIABLE, SOCKET_VARIABLE } from './agent/socket-path.js';
 import { startRecorder } from './recorder/recorder.js';
@@ -14,9 +16,15 @@ export interface DiagnosticsOptions {
   /** Where to listen, also if another process does: it loses the name. By default `$STAMPEDE_DEBUG_SOCKET`, else `.stampede/run/{pid}.sock`. */
   readonly socketPath?: string;
   readonly recorder?: RecorderOptions;
+  /** ms over which the detector judges growth; its default without. */
+  readonly windowMs?: number;
+  /** Told in plain words what could not be started. By default a process warning of type `StampedeDiagnostics`. */
+  readonly warn?: (reason: string) => void;
 }
 
 export interface Diagnostics {
+  /** What is live in this thread now, for a log: why does it not end? */
+  report(): LiveReport;
   /** The path of the Unix socket once it listens; undefined when there is none (a warning has said why). */
   listening(): Promise<string | undefined>;
   /** Ends the thread, the socket and the recorder, and waits for them. Starting again is possible. */
@@ -40,6 +48,7 @@ export function startDiagnostics(options: DiagnosticsOptions = {}): Diagnostics 
   const recorder = startRecorder(options.recorder);
   const leaveThreads = isMainThread ? (): void => undefined : joinThreads(recorder);
   const diagnostics: Diagnostics = {
+    report: () => liveReport(recorder),
     listening: async () => host?.listening(),
     stop: async () => {
       registry[RUNNING] = undefined;
@@ -66,9 +75,10 @@ function startHost(options: DiagnosticsOptions, recorder: () => Recorder): Host 
       pid,
       nodeVersion: process.version,
       startedAt: Date.now() - Math.round(process.uptime() * 1000),
+      windowMs: options.windowMs,
     },
     recorder,
-    warn: (reason) => process.emitWarning(reason, { type: 'StampedeDiagnostics' }),
+    warn: options.warn ?? ((reason) => process.emitWarning(reason, { type: 'StampedeDiagnostics' })),
   });
   host.start();
   return host;

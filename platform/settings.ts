@@ -32,6 +32,8 @@ export interface Settings {
   readonly mailboxDepthMax: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: string;
+  readonly diagnostics: 'on' | 'off';
+  readonly leakWindowMs: number;
 }
 
 interface Setting<T> {
@@ -178,6 +180,18 @@ export const SETTINGS: SettingsTable = {
     defaultText: 'info',
     meaning: '`trace`, `debug`, `info`, `warn`, `error` or `silent`.',
     read: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const, 'info'),
+  },
+  diagnostics: {
+    variable: 'DIAGNOSTICS',
+    defaultText: 'on',
+    meaning: '`on`: every process records its async resources and answers `/debug`. `off`: none does.',
+    read: oneOf(['on', 'off'] as const, 'on'),
+  },
+  leakWindowMs: {
+    variable: 'LEAK_WINDOW_MS',
+    defaultText: '40000',
+    meaning: 'Milliseconds over which growth is judged: suspect after about 1.5 times as long, leaking after 2.5.',
+    read: whole(40_000, 5_000, 3_600_000),
   },
 };
 

@@ -81,6 +81,8 @@ export interface ThreadData {
   readonly nodeVersion: string;
   /** Epoch ms. */
   readonly startedAt: number;
+  /** Of the detector; undefined: its default. */
+  readonly windowMs: number | undefined;
 }
 
 /** What the thread tells the main thread of its own accord. */

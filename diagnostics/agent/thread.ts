@@ -20,7 +20,8 @@ const data = workerData as ThreadData;
 const link = new MainLink(port);
 const threads = new OtherThreads();
 const processSnapshots = new ProcessSnapshots(link, threads);
-const watch = new Watch(link, processSnapshots, createDetector());
+const { windowMs } = data;
+const watch = new Watch(link, processSnapshots, createDetector(windowMs === undefined ? {} : { windowMs }), windowMs);
 const server = new DebugServer({
   data,
   link,

@@ -10,27 +10,32 @@ import type { ProcessSnapshots } from './process-snapshots.js';
 const VITALS_EVERY_MS = 2_000;
 /** Ten minutes of vital signs: some 100 KB. */
 const VITALS_KEPT_MAX = 300;
+/** At the most; of a short window an eighth, so that every sixth of it, which the detector looks at, holds one. */
 const SNAPSHOT_EVERY_MS = 5_000;
+const SNAPSHOTS_PER_WINDOW = 8;
 const ANSWER_TIMEOUT_MS = 1_000;
 
 export class Watch {
   readonly #link: MainLink;
   readonly #snapshots: ProcessSnapshots;
   readonly #detector: Detector;
+  readonly #snapshotEveryMs: number;
   readonly #vitals: VitalSigns[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #detectorError: string | undefined;
 
-  constructor(link: MainLink, snapshots: ProcessSnapshots, detector: Detector) {
+  /** `windowMs`: of the detector. */
+  constructor(link: MainLink, snapshots: ProcessSnapshots, detector: Detector, windowMs = Infinity) {
     this.#link = link;
     this.#snapshots = snapshots;
     this.#detector = detector;
+    this.#snapshotEveryMs = Math.min(SNAPSHOT_EVERY_MS, windowMs / SNAPSHOTS_PER_WINDOW);
   }
 
   start(): void {
     this.#timers.push(
       setInterval(() => this.#look(async () => this.#readVitals()), VITALS_EVERY_MS),
-      setInterval(() => this.#look(async () => this.#readSnapshot()), SNAPSHOT_EVERY_MS),
+      setInterval(() => this.#look(async () => this.#readSnapshot()), this.#snapshotEveryMs),
     );
     this.#look(async () => this.#readVitals());
   }

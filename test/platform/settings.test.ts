@@ -36,6 +36,8 @@ describe('readSettings', () => {
     ['MAILBOX_DEPTH_MAX', 'many'],
     ['DRAIN_TIMEOUT_MS', '10'],
     ['LOG_LEVEL', 'loud'],
+    ['DIAGNOSTICS', 'maybe'],
+    ['LEAK_WINDOW_MS', '100'],
   ])('%s=%s is refused by name', (variable, value) => {
     const read = () => readSettings({ [variable]: value });
     expect(read).toThrow(ConfigurationError);

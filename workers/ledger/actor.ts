@@ -66,6 +66,7 @@ class LedgerActor implements Actor {
     this.#pool = new WriterPool({
       mysqlUrl: this.#mysqlUrl,
       threads: settings.ledgerThreads,
+      recorded: settings.diagnostics === 'on',
       queueMax: settings.shardCount,
     });
     const scripts = loadScripts();

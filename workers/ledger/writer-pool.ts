@@ -13,8 +13,9 @@ export class WriterPool {
   readonly #pool: Piscina<WriteTask, WriteResult>;
 
   /** `queueMax`: one batch per shard is the most that the ledger ever gives. */
-  constructor(options: { mysqlUrl: string; threads: number; queueMax: number }) {
-    const workerData: WriterThreadData = { mysqlUrl: options.mysqlUrl };
+  constructor(options: WriterThreadData & { threads: number; queueMax: number }) {
+    const { mysqlUrl, recorded } = options;
+    const workerData: WriterThreadData = { mysqlUrl, recorded };
     this.#pool = new Piscina<WriteTask, WriteResult>({
       filename: packagePath('dist', 'workers', 'ledger', 'writer-thread.js'),
       minThreads: options.threads,

@@ -1,6 +1,7 @@
 // A Piscina thread: one MySQL connection of its own, one batch at a time. Opened at the first batch, opened again after
 // any error, since a connection that failed once may be in any state.
 import { workerData } from 'piscina';
+import { startDiagnostics } from '../../diagnostics/start.js';
 import type { Connection } from '../../platform/mysql.js';
 import { connectMysql } from '../../platform/mysql.js';
 import type { WriteResult, WriteTask } from './write.js';
@@ -8,6 +9,8 @@ import { writeBatch } from './write.js';
 
 export interface WriterThreadData {
   readonly mysqlUrl: string;
+  /** Whether the thread records its async resources for the pages of its process. */
+  readonly recorded: boolean;
 }
 
 class WriterThread {
@@ -32,6 +35,8 @@ class WriterThread {
   }
 }
 
-const thread = new WriterThread((workerData as WriterThreadData).mysqlUrl);
+const { mysqlUrl, recorded } = workerData as WriterThreadData;
+if (recorded) startDiagnostics();
+const thread = new WriterThread(mysqlUrl);
 
 export default (task: WriteTask): Promise<WriteResult> => thread.write(task);

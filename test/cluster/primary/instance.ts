@@ -65,6 +65,8 @@ export async function startInstance(options: {
     cwd: folder,
     env: {
       PATH: process.env['PATH'],
+      // The supervision of many short lives; test/service/diagnostics.test.ts has the agent.
+      DIAGNOSTICS: 'off',
       TEST_PLAN: planFile,
       TEST_INSTANCE: JSON.stringify({ settings: { httpWorkers, drainTimeoutMs }, limits }),
       ...options.environment,
