@@ -46,25 +46,52 @@ export interface AdminRequest {
 /** Resolves with the JSON of a 2xx answer. Rejects with `ServiceUnreachable`, or with `RequestRefused`. */
 export type AskAdmin = (request: AdminRequest) => Promise<unknown>;
 
+/** Resolves with a 2xx answer of any type, its body unread. Rejects in the same way. */
+export type OpenAdmin = (request: AdminRequest) => Promise<Response>;
+
 /**
  * Finds address and token in the settings. Rejects with `ConfigurationError` for a wrong setting, and with
  * `ServiceUnreachable` when there is no token yet, because then the service was never started here.
  */
 export async function connectAdmin(environment: Environment): Promise<AskAdmin> {
+  const { origin, token } = await addressOf(environment);
+  return (request) => ask(origin, token, request);
+}
+
+/** As `connectAdmin`, for what is no JSON. */
+export async function openAdmin(environment: Environment): Promise<OpenAdmin> {
+  const { origin, token } = await addressOf(environment);
+  return async (request) => {
+    const response = await send(origin, token, request);
+    if (response.ok) return response;
+    const text = await response.text();
+    const problem = parse(text);
+    throw problem === undefined ? new RequestRefused('unknown', text.trim()) : refusal(problem);
+  };
+}
+
+async function addressOf(environment: Environment): Promise<{ origin: string; token: string }> {
   const settings = readSettings(environment);
   const token = await readAdminToken(settings).catch((error: unknown) => {
     throw error instanceof ConfigurationError ? new ServiceUnreachable(error.message, { cause: error }) : error;
   });
-  const origin = `http://${reachable(settings.adminHost)}:${settings.adminPort}`;
-  return (request) => ask(origin, token, request);
+  return { origin: `http://${reachable(settings.adminHost)}:${settings.adminPort}`, token };
 }
 
 async function ask(origin: string, token: string, request: AdminRequest): Promise<unknown> {
+  const response = await send(origin, token, request);
+  const answer = parse(await orUnreachable(origin, request, () => response.text()));
+  if (answer === undefined) {
+    throw new ServiceUnreachable(`Another program answers at ${origin}: look at ADMIN_HOST and ADMIN_PORT.`);
+  }
+  if (!response.ok) throw refusal(answer);
+  return answer;
+}
+
+async function send(origin: string, token: string, request: AdminRequest): Promise<Response> {
   const { method = 'GET', path, body, headers, timeoutMs = REQUEST_TIMEOUT_MS } = request;
-  let response: Response;
-  let text: string;
-  try {
-    response = await fetch(origin + path, {
+  return orUnreachable(origin, request, () =>
+    fetch(origin + path, {
       method,
       headers: {
         authorization: `Bearer ${token}`,
@@ -73,17 +100,17 @@ async function ask(origin: string, token: string, request: AdminRequest): Promis
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(timeoutMs),
-    });
-    text = await response.text();
+    }),
+  );
+}
+
+async function orUnreachable<T>(origin: string, request: AdminRequest, work: () => Promise<T>): Promise<T> {
+  const { timeoutMs = REQUEST_TIMEOUT_MS } = request;
+  try {
+    return await work();
   } catch (error) {
     throw new ServiceUnreachable(unreachableMessage(origin, error, timeoutMs), { cause: error });
   }
-  const answer = parse(text);
-  if (answer === undefined) {
-    throw new ServiceUnreachable(`Another program answers at ${origin}: look at ADMIN_HOST and ADMIN_PORT.`);
-  }
-  if (!response.ok) throw refusal(answer);
-  return answer;
 }
 
 /** A listener on all addresses is reached on this machine. */

@@ -8,6 +8,7 @@ import { ConfigurationError, StampedeError, messageOf } from '../platform/errors
 import { packagePath } from '../platform/package-root.js';
 import { registerAuditCommand } from './audit.js';
 import { registerCouponCommands } from './coupon.js';
+import { registerDebugCommands } from './debug.js';
 
 function createProgram(): Command {
   const program = new Command('stampede')
@@ -46,6 +47,7 @@ function createProgram(): Command {
     });
   registerCouponCommands(program);
   registerAuditCommand(program);
+  registerDebugCommands(program);
   return program;
 }
 

@@ -2,6 +2,7 @@
 import { createCoupons } from '../../coupons/mysql-redis-coupons.js';
 import { ConfigurationError } from '../../platform/errors.js';
 import type { ActorFactory } from '../actor.js';
+import { socketFolder } from '../diagnostics.js';
 import { drain, listen } from '../http/listener.js';
 import { createAdminServer } from './admin-server.js';
 
@@ -10,7 +11,7 @@ export const createActor: ActorFactory = ({ settings, log, cluster }) => {
   // The start command makes one when there is none; a worker without it was started by something else.
   if (adminToken === undefined) throw new ConfigurationError('ADMIN_TOKEN must be set for the admin process.');
   const coupons = createCoupons({ settings, log });
-  const api = createAdminServer({ adminToken, log, coupons, cluster });
+  const api = createAdminServer({ adminToken, log, coupons, cluster, socketFolder: socketFolder(settings) });
   return {
     async start() {
       await coupons.start();

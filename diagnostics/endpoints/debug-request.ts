@@ -83,6 +83,17 @@ export function secondsOf(request: DebugRequest, defaultSeconds: number, maxSeco
   return seconds;
 }
 
+/** @throws DebugError 400 that names the parameter and its bounds. */
+export function wholeOf({ query }: DebugRequest, name: string, fallback: number, min: number, max: number): number {
+  const asked = query.get(name);
+  if (asked === null) return fallback;
+  const number = Number(asked);
+  if (asked === '' || !Number.isInteger(number) || number < min || number > max) {
+    throw new DebugError(400, 'invalid_query', `${name} is a whole number from ${min} to ${max}`);
+  }
+  return number;
+}
+
 export const TEXT = 'text/plain; charset=utf-8';
 
 export function text(body: string): Reply {

@@ -3,14 +3,12 @@
 import type { VitalSigns } from '../agent/messages.js';
 import type { LeakReport, SiteSample } from '../model.js';
 import { ANSWER_TIMEOUT_MS, formatOf, json, text } from './debug-request.js';
-import type { AgentParts, Endpoint, Reply } from './debug-request.js';
+import type { AgentParts, Endpoint } from './debug-request.js';
+import { htmlReply } from './html/document.js';
 import { indexPage } from './html/page.js';
 import { leakText } from './leaks.js';
 import { sitesOf } from './resources.js';
 import { duration, mebibytes, table } from './text.js';
-
-/** Inline style, and nothing else: whatever slipped through the escaping could neither run nor load anything. */
-const CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 export interface EndpointEntry {
   readonly method: string;
@@ -43,15 +41,7 @@ export function overviewOf(endpoints: () => readonly EndpointEntry[]): Endpoint 
     const format = formatOf(request, ['text', 'html', 'json']);
     const overview = await gather(agent, endpoints());
     if (format === 'json') return json(overview);
-    return format === 'html' ? page(indexPage(overview, request.prefix)) : text(overviewText(overview));
-  };
-}
-
-function page(body: string): Reply {
-  return {
-    type: 'text/html; charset=utf-8',
-    body,
-    headers: { 'content-security-policy': CONTENT_SECURITY_POLICY, 'referrer-policy': 'no-referrer' },
+    return format === 'html' ? htmlReply(indexPage(overview, request.prefix)) : text(overviewText(overview));
   };
 }
 

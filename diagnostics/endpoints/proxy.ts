@@ -85,10 +85,21 @@ export async function proxyDebug(
 
 /**
  * The JSON of one page of one agent, for pages that gather many.
- * @throws Error when it does not answer 200 with JSON within `timeoutMs` (default 3 s).
+ * @throws Error when it has not answered 200 with JSON, to its last byte, within `timeoutMs` (default 3 s).
  */
 export async function askDebug(socketPath: string, target: string, timeoutMs = JSON_TIMEOUT_MS): Promise<unknown> {
+  const startedAt = Date.now();
   const answer = await open({ socketPath, method: 'GET', target, headers: { accept: 'application/json' }, timeoutMs });
+  const late = new AgentSilent(`the diagnostics agent did not finish its answer within ${timeoutMs} ms`);
+  const timer = setTimeout(() => answer.destroy(late), timeoutMs - (Date.now() - startedAt));
+  try {
+    return await readJson(answer, target);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readJson(answer: IncomingMessage, target: string): Promise<unknown> {
   if (answer.statusCode !== 200) {
     answer.destroy();
     throw new Error(`${target} answered ${String(answer.statusCode)}`);

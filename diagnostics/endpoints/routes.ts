@@ -7,6 +7,7 @@ import { heap, profile } from './profiles.js';
 import { handles, resourcesOf } from './resources.js';
 import { eventLoop, gc } from './runtime.js';
 import { stack } from './stack.js';
+import { summary } from './summary.js';
 import { trace } from './trace.js';
 
 export interface Route {
@@ -35,6 +36,7 @@ const PAGES: Readonly<Record<string, Route>> = {
     endpoint: trace,
     gives: 'full traces of ?seconds=N, ?mode=all|promises|without-promises',
   },
+  '/summary': { method: 'GET', endpoint: summary, gives: 'the process in a few KB of JSON, for whoever gathers many' },
   '/eventloop': { method: 'GET', endpoint: eventLoop, gives: 'delay and utilisation of the event loop' },
   '/gc': { method: 'GET', endpoint: gc, gives: 'pauses of garbage collection' },
 };

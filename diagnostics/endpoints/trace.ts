@@ -2,7 +2,7 @@
 // while it lasts. Nothing of it remains afterwards.
 import type { TraceEntry, TraceMode, TraceResult } from '../model.js';
 import { elapse } from '../agent/inspector-session.js';
-import { ANSWER_TIMEOUT_MS, DebugError, formatOf, json, secondsOf, text } from './debug-request.js';
+import { ANSWER_TIMEOUT_MS, DebugError, formatOf, json, secondsOf, text, wholeOf } from './debug-request.js';
 import type { DebugRequest, Endpoint } from './debug-request.js';
 import { frameLines, frameText } from './text.js';
 
@@ -20,7 +20,7 @@ const CHAIN_MAX = 6;
 export const trace: Endpoint = async (request, { gate, link }) => {
   const format = formatOf(request, ['json', 'text']);
   const seconds = secondsOf(request, SECONDS_DEFAULT, SECONDS_MAX);
-  const window = { mode: modeOf(request), maxEntries: entriesOf(request) };
+  const window = { mode: modeOf(request), maxEntries: wholeOf(request, 'max', ENTRIES_DEFAULT, 1, ENTRIES_MAX) };
   const result = await gate.run('a trace', seconds * 1000 + ANSWER_TIMEOUT_MS, async () => {
     try {
       await link.ask('traceStart', ANSWER_TIMEOUT_MS, window);
@@ -40,14 +40,6 @@ function modeOf({ query }: DebugRequest): TraceMode {
   const mode = MODES.find((known) => known === asked);
   if (mode === undefined) throw new DebugError(400, 'invalid_query', `mode is one of ${MODES.join(', ')}`);
   return mode;
-}
-
-function entriesOf({ query }: DebugRequest): number {
-  const entries = Number(query.get('max') ?? ENTRIES_DEFAULT);
-  if (!Number.isInteger(entries) || entries < 1 || entries > ENTRIES_MAX) {
-    throw new DebugError(400, 'invalid_query', `max is a whole number from 1 to ${ENTRIES_MAX}`);
-  }
-  return entries;
 }
 
 interface Group {

@@ -16,14 +16,23 @@ const TEXT_PADDING = 4;
 interface Node {
   readonly name: string;
   readonly place: string;
-  /** Set on the last row: the list further down has it by this id. */
-  readonly siteId: string | undefined;
+  /** Set on the last row: where the site is listed. */
+  readonly href: string | undefined;
   live: number;
   readonly children: Map<string, Node>;
 }
 
-export function flameGraph(sites: readonly SiteSample[]): Markup {
-  const root = treeOf(sites);
+/** The resources of one process. */
+export interface FlameGroup {
+  readonly name: string;
+  readonly sites: readonly SiteSample[];
+  /** The page that lists the sites, where it is not this one. */
+  readonly href?: string;
+}
+
+/** A single group is the root itself; several are the row below it. */
+export function flameGraph(groups: readonly FlameGroup[]): Markup {
+  const root = treeOf(groups);
   if (root.live === 0) return html`<p>Nothing is live.</p>`;
   const rows = Math.min(DEPTH_MAX, depthOf(root)) + 1;
   return html`<svg
@@ -36,21 +45,28 @@ export function flameGraph(sites: readonly SiteSample[]): Markup {
   </svg>`;
 }
 
-function treeOf(sites: readonly SiteSample[]): Node {
+function treeOf(groups: readonly FlameGroup[]): Node {
   const root = nodeOf('all', 'every live resource');
-  for (const { siteId, stack, type, kind, live } of sites) {
-    root.live += live;
-    let node = root;
-    for (const frame of stack.slice(0, DEPTH_MAX - 1).toReversed()) {
-      node = childOf(node, frameText(frame), nodeOf(shortName(frame), frameText(frame)), live);
+  for (const { name, sites, href = '' } of groups) {
+    for (const { siteId, stack, type, kind, live } of sites) {
+      root.live += live;
+      const group = groups.length === 1 ? root : childOf(root, name, nodeOf(name, 'process'), live);
+      let node = group;
+      for (const frame of stack.slice(0, DEPTH_MAX - 1).toReversed()) {
+        node = childOf(node, frameText(frame), nodeOf(shortName(frame), frameText(frame)), live);
+      }
+      const leaf = {
+        ...nodeOf(`${type} (${kind})`, stack[0] ? frameText(stack[0]) : ''),
+        href: `${href}#site-${siteId}`,
+      };
+      childOf(node, siteId, leaf, live);
     }
-    childOf(node, siteId, { ...nodeOf(`${type} (${kind})`, stack[0] ? frameText(stack[0]) : ''), siteId }, live);
   }
   return root;
 }
 
 function nodeOf(name: string, place: string): Node {
-  return { name, place, siteId: undefined, live: 0, children: new Map() };
+  return { name, place, href: undefined, live: 0, children: new Map() };
 }
 
 function childOf(parent: Node, key: string, fresh: Node, live: number): Node {
@@ -80,7 +96,7 @@ function box(node: Node, root: Node, x: number, depth: number): Markup {
     />
     <text x="${(x + TEXT_PADDING).toFixed(1)}" y="${depth * ROW + 14}">${label.length > 2 ? label : ''}</text>
   </g>`;
-  const linked = node.siteId === undefined ? shape : html`<a href="#site-${node.siteId}">${shape}</a>`;
+  const linked = node.href === undefined ? shape : html`<a href="${node.href}">${shape}</a>`;
   let childX = x;
   const children = [...node.children.values()]
     .toSorted((a, b) => b.live - a.live)
@@ -94,7 +110,7 @@ function box(node: Node, root: Node, x: number, depth: number): Markup {
 
 function classOf(node: Node, depth: number): string {
   if (depth === 0) return 'root';
-  return node.siteId === undefined ? `frame${depth % 2}` : 'leaf';
+  return node.href === undefined ? `frame${depth % 2}` : 'leaf';
 }
 
 function shortName({ functionName, file, line }: Frame): string {

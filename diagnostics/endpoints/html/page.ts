@@ -4,9 +4,9 @@ import type { LeakSite, SiteSample } from '../../model.js';
 import type { Overview } from '../overview.js';
 import { duration, frameText, mebibytes } from '../text.js';
 import { chart } from './charts.js';
+import { htmlDocument } from './document.js';
 import { flameGraph } from './flame-graph.js';
 import { html, Markup, NOTHING } from './markup.js';
-import { STYLE } from './style.js';
 
 const SITES_SHOWN = 30;
 /** One forgotten promise shows at every await above it: the worst ones are enough to begin with. */
@@ -16,36 +16,23 @@ const MS_PER_SECOND = 1_000;
 /** `prefix`: where the client sees `/debug`; every link is relative to it. */
 export function indexPage(overview: Overview, prefix: string): string {
   const { process: watched, leaks, sites } = overview;
-  const page = html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <title>${watched.name} (${watched.pid}): ${leaks.verdict}</title>
-        <style>
-          ${STYLE}
-        </style>
-      </head>
-      <body>
-        <h1>
-          ${watched.name}
-          <small>pid ${watched.pid} · Node ${watched.nodeVersion} · up ${duration(watched.uptimeMs)}</small>
-        </h1>
-        ${banner(overview, prefix)}
-        <h2>Leaks <span class="verdict ${leaks.verdict}">${leaks.verdict}</span></h2>
-        ${leaks.sites.length === 0 ? html`<p>${cleanText(overview)}</p>` : leaks.sites.map((site, index) => suspect(site, index < SUSPECTS_OPEN))}
-        <h2>Vital signs <small>${spanText(overview)}</small></h2>
-        <div class="charts">${charts(overview)}</div>
-        <h2>Live async resources by who made them</h2>
-        ${flameGraph(sites)} ${sites.slice(0, SITES_SHOWN).map(siteDetails)}
-        ${sites.length > SITES_SHOWN ? html`<p><a href="${prefix}/async?debug=2">all ${sites.length} places</a></p>` : NOTHING}
-        <h2>All there is</h2>
-        <table>
-          ${overview.endpoints.map((endpoint) => endpointRow(endpoint, prefix))}
-        </table>
-      </body>
-    </html>`;
-  return page.source;
+  const body = html`<h1>
+      ${watched.name}
+      <small>pid ${watched.pid} · Node ${watched.nodeVersion} · up ${duration(watched.uptimeMs)}</small>
+    </h1>
+    ${banner(overview, prefix)}
+    <h2>Leaks <span class="verdict ${leaks.verdict}">${leaks.verdict}</span></h2>
+    ${leaks.sites.length === 0 ? html`<p>${cleanText(overview)}</p>` : leaks.sites.map((site, index) => suspectDetails(site, index < SUSPECTS_OPEN))}
+    <h2>Vital signs <small>${spanText(overview)}</small></h2>
+    <div class="charts">${charts(overview)}</div>
+    <h2>Live async resources by who made them</h2>
+    ${flameGraph([{ name: 'all', sites }])} ${sites.slice(0, SITES_SHOWN).map(siteDetails)}
+    ${sites.length > SITES_SHOWN ? html`<p><a href="${prefix}/async?debug=2">all ${sites.length} places</a></p>` : NOTHING}
+    <h2>All there is</h2>
+    <table>
+      ${overview.endpoints.map((endpoint) => endpointRow(endpoint, prefix))}
+    </table>`;
+  return htmlDocument({ title: `${watched.name} (${watched.pid}): ${leaks.verdict}`, body });
 }
 
 function banner({ silentMs }: Overview, prefix: string): Markup {
@@ -62,10 +49,11 @@ function cleanText({ leaks }: Overview): string {
     : `Nothing has grown for long enough to be suspected. Judged over ${duration(leaks.to - leaks.from)}.`;
 }
 
-function suspect(site: LeakSite, isOpen: boolean): Markup {
+/** `where`: the process, on a page of several. */
+export function suspectDetails(site: LeakSite, isOpen: boolean, where: Markup = NOTHING): Markup {
   return html`<details class="suspect ${site.verdict}" ${isOpen ? new Markup('open') : NOTHING}>
     <summary>
-      <span class="verdict ${site.verdict}">${site.verdict}</span> <b>${Math.round(site.live)}</b> ${site.type}
+      <span class="verdict ${site.verdict}">${site.verdict}</span> ${where} <b>${Math.round(site.live)}</b> ${site.type}
       (${site.kind}), <b>+${site.growthPerMinute.toFixed(1)}/min</b> since ${site.since}, oldest
       ${duration(site.oldestSeconds * MS_PER_SECOND)}
       <code>${site.stack[0] === undefined ? '' : frameText(site.stack[0])}</code>

@@ -15,6 +15,11 @@ pre { white-space: pre-wrap; margin: 0.5rem 0; }
 .verdict { font-weight: 600; } .clean { color: var(--good); } .suspect > summary .verdict.suspect, h2 .suspect { color: var(--warn); }
 .verdict.leaking { color: var(--bad); }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
+.small.charts { grid-template-columns: repeat(3, 1fr); gap: 0.4rem; } .small figure { padding: 0.3rem 0.4rem; background: none; }
+.small figcaption { font-size: 0.75rem; } .small figcaption small { display: none; } .small figure svg { height: 32px; }
+.processes { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1rem; }
+.process { background: var(--soft); border-radius: 6px; padding: 0.6rem 0.9rem; } .process h3 { margin: 0; font-size: 1rem; }
+.process p { margin: 0.3rem 0; font-size: 0.9rem; } .links a { margin-right: 0.6rem; }
 figure { margin: 0; padding: 0.6rem 0.8rem; background: var(--soft); border-radius: 6px; }
 figcaption { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; font-size: 0.9rem; }
 figure svg { width: 100%; height: 48px; display: block; }

@@ -149,11 +149,11 @@ export interface AdminApi {
 }
 
 /** Stopped at the end of the test file. */
-export async function startAdminApi(): Promise<AdminApi> {
+export async function startAdminApi(socketFolder = '/nowhere'): Promise<AdminApi> {
   const coupons = new MapCoupons();
   const { log, logged } = recordingLog();
   const cluster = { processes: (): Promise<ProcessStatus[]> => Promise.resolve([]) };
-  const server = createAdminServer({ adminToken: ADMIN_TOKEN, log, coupons, cluster });
+  const server = createAdminServer({ adminToken: ADMIN_TOKEN, log, coupons, cluster, socketFolder });
   const port = await listenOnFreePort(server);
   return {
     port,

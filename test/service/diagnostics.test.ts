@@ -1,0 +1,187 @@
+// The agent in every process of the running service, seen through the admin port: it names the line that leaks and the
+// line that blocks in the real claim handler, and no process can hold up the pages of the others.
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { WorkerEntry } from '../../diagnostics/gather/gather.js';
+import type { StackReport } from '../../diagnostics/agent/stack.js';
+import type { LeakReport } from '../../diagnostics/model.js';
+import { packagePath } from '../../platform/package-root.js';
+import { Crowd } from '../harness/crowd.js';
+import { createTestDatabase } from '../harness/database.js';
+import { command, createCoupon } from '../harness/operator.js';
+import { startTestRedis } from '../harness/servers.js';
+import type { TestService } from '../harness/service.js';
+import { SERVICE_TEST_TIMEOUT_MS, startService } from '../harness/service.js';
+import { waitFor } from '../harness/wait-for.js';
+
+const NAMES = ['primary', 'http-1', 'ledger-1', 'admin-1'];
+const HANDLER = packagePath('cluster', 'http', 'claim-routes.ts');
+/** The one that planting-loader.mjs adds its faults to. */
+const PLANTED_LINE = 'const identified = identify(request.raw);';
+/** The shortest that the setting takes: a leak is named within 2.5 windows instead of the 100 s of production. */
+const LEAK_WINDOW_MS = 5_000;
+const CLAIM_EVERY_MS = 20;
+const REQUEST_LIMIT_MS = 20_000;
+
+let service: TestService;
+let crowd: Crowd;
+let line: number;
+
+beforeAll(async () => {
+  const lines = (await readFile(HANDLER, 'utf8')).split('\n');
+  line = lines.findIndex((text) => text.includes(PLANTED_LINE)) + 1;
+  const plant = packagePath('test', 'service', 'planted.mjs');
+  service = await startService({
+    REDIS_URL: (await startTestRedis()).url,
+    MYSQL_URL: (await createTestDatabase()).url,
+    WEB_CONCURRENCY: '1',
+    LEAK_WINDOW_MS: String(LEAK_WINDOW_MS),
+    NODE_OPTIONS: `--import ${plant}`,
+  });
+  await createCoupon(service, 'leaky', 1_000_000);
+  crowd = new Crowd(service.url, 'leaky', 4);
+}, SERVICE_TEST_TIMEOUT_MS);
+
+afterAll(() => crowd.close());
+
+async function debug(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+  return fetch(`${service.adminUrl}/debug${path}`, {
+    headers: { authorization: `Bearer ${service.adminToken}`, ...headers },
+    signal: AbortSignal.timeout(REQUEST_LIMIT_MS),
+  });
+}
+
+async function json<T>(path: string): Promise<T> {
+  return (await (await debug(path)).json()) as T;
+}
+
+async function workers(): Promise<WorkerEntry[]> {
+  return (await json<{ workers: WorkerEntry[] }>('/workers')).workers;
+}
+
+describe('every process', () => {
+  it('has its socket, for this user alone, and answers on the admin port with its vital signs', async () => {
+    for (const name of NAMES) {
+      const { mode } = await stat(join(service.dir, 'run', `${name}.sock`));
+      expect([name, (mode & 0o777).toString(8)]).toEqual([name, '600']);
+    }
+    const entries = await waitFor(
+      async () => {
+        const all = await workers();
+        return all.every(({ heap }) => heap !== undefined) ? all : undefined;
+      },
+      { what: 'the first vital signs of all' },
+    );
+    expect(entries.map(({ name }) => name)).toEqual(NAMES);
+    const pids = await service.workers();
+    for (const { name, role, pid, uptimeSeconds, eventLoop, heap, liveByType, verdict } of entries) {
+      expect(pid).toBe(name === 'primary' ? service.pid : pids.get(name));
+      expect(name.startsWith(role)).toBe(true);
+      expect(uptimeSeconds).toBeGreaterThanOrEqual(0);
+      expect(eventLoop?.utilization).toBeLessThanOrEqual(1);
+      expect(heap?.used).toBeGreaterThan(1_000_000);
+      expect(Object.keys(liveByType ?? {})).not.toEqual([]);
+      expect(verdict).toBe('clean');
+    }
+  });
+
+  it('shows what its Piscina threads hold', async () => {
+    const threads = await waitFor(
+      async () => {
+        const { sites } = await json<{ sites: { details: { thread?: number } }[] }>(
+          '/workers/ledger-1/async?format=json',
+        );
+        const seen = new Set(sites.flatMap(({ details: { thread } }) => thread ?? []));
+        return seen.size > 0 ? seen : undefined;
+      },
+      { what: 'a resource of a writer thread' },
+    );
+    expect([...threads].every((thread) => thread > 0)).toBe(true);
+  });
+});
+
+it('a leak in the claim handler is named by its .ts line while claims go on', async () => {
+  let named = false;
+  const load = (async () => {
+    for (let user = 0; !named; user++) {
+      await crowd.ask(`user-${user}`);
+      await new Promise((resolve) => setTimeout(resolve, CLAIM_EVERY_MS));
+    }
+  })();
+  try {
+    const report = await waitFor(
+      async () => {
+        const leaks = await json<LeakReport>('/workers/http-1/leaks');
+        return leaks.verdict === 'leaking' ? leaks : undefined;
+      },
+      { what: 'the verdict', timeoutMs: 120_000 },
+    );
+    const [worst] = report.sites;
+    expect(worst).toMatchObject({ verdict: 'leaking', kind: 'promise' });
+    expect(worst?.stack[0]).toMatchObject({ file: HANDLER, line });
+    expect(worst?.growthPerMinute).toBeGreaterThan(60);
+    const index = await (await debug('', { accept: 'text/html' })).text();
+    expect(index).toContain(`claim-routes.ts:${line}:`);
+    const { exitCode, output } = await command(service, 'debug', 'leaks');
+    expect(exitCode).toBe(1);
+    expect(output).toContain(`claim-routes.ts:${line}:`);
+    for (const other of ['ledger-1', 'admin-1']) {
+      expect((await json<LeakReport>(`/workers/${other}/leaks`)).verdict).toBe('clean');
+    }
+  } finally {
+    named = true;
+    await load;
+  }
+}, 150_000);
+
+it('a blocking loop in the claim handler is named while it blocks, and holds up no page', async () => {
+  const blocked = crowd.ask('blocker');
+  const stack = await waitFor(
+    async () => {
+      const report = await json<StackReport>('/workers/http-1/stack?format=json');
+      return report.state === 'blocked' ? report : undefined;
+    },
+    { what: 'the blocked loop' },
+  );
+  expect(stack.frames[0]).toMatchObject({ file: HANDLER, line });
+  const entry = (await workers()).find(({ name }) => name === 'http-1');
+  expect(entry?.blockedMs).toBeGreaterThan(0);
+  expect(await (await debug('', { accept: 'text/html' })).text()).toContain('Which line blocks it?');
+  await blocked;
+});
+
+it('a stopped process is shown as one that does not answer, beside the others', async () => {
+  const pid = (await service.workers()).get('ledger-1') ?? 0;
+  process.kill(pid, 'SIGSTOP');
+  try {
+    const entries = await workers();
+    expect(entries.find(({ name }) => name === 'ledger-1')).toMatchObject({
+      pid,
+      problem: expect.stringContaining('did not answer') as string,
+    });
+    expect(entries.find(({ name }) => name === 'http-1')?.heap).toBeDefined();
+    const page = await (await debug('', { accept: 'text/html' })).text();
+    expect(page).toContain('ledger-1 (ready) does not answer');
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+});
+
+it(
+  'a replacement takes the socket over',
+  async () => {
+    const before = (await service.workers()).get('http-1') ?? 0;
+    process.kill(before, 'SIGKILL');
+    const after = await waitFor(
+      async () => {
+        const entry = (await workers()).find(({ name }) => name === 'http-1');
+        return entry?.heap !== undefined && entry.pid !== before ? entry.pid : undefined;
+      },
+      { what: 'the agent of the next process' },
+    );
+    expect((await service.workers()).get('http-1')).toBe(after);
+    expect(await service.stop()).toEqual({ code: 0, signal: null });
+  },
+  SERVICE_TEST_TIMEOUT_MS,
+);
