@@ -16,6 +16,7 @@ import type { EmbeddedServers } from '../platform/embedded/servers.js';
 import { ConfigurationError, messageOf } from '../platform/errors.js';
 import { createLog } from '../platform/log.js';
 import type { Log } from '../platform/log.js';
+import { Metrics } from '../platform/metrics/metrics.js';
 import { packagePath } from '../platform/package-root.js';
 import { readSettings } from '../platform/settings.js';
 import type { Settings } from '../platform/settings.js';
@@ -112,6 +113,7 @@ async function runPrimary(
     workerScript: packagePath('dist', 'cluster', 'worker.js'),
     workerEnvironment,
     log,
+    metrics: new Metrics({ name: 'primary', role: 'primary', log }),
     onChange: () => {
       if (announced || !primary.ready) return;
       announced = true;

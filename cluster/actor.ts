@@ -1,6 +1,8 @@
 // What every role is: an actor with a start, a state it can report and a drain. Roles know nothing of cluster or of
 // process signals; cluster/worker.ts runs one actor and speaks with the primary on its behalf.
 import type { Log } from '../platform/log.js';
+import type { Metrics } from '../platform/metrics/metrics.js';
+import type { Snapshot } from '../platform/metrics/snapshot.js';
 import type { Settings } from '../platform/settings.js';
 
 export const ROLES = ['http', 'ledger', 'admin'] as const;
@@ -23,6 +25,8 @@ export interface ActorContext {
   readonly name: string;
   readonly settings: Settings;
   readonly log: Log;
+  /** Of this process. An actor registers what it counts when it is made, once. */
+  readonly metrics: Metrics;
   readonly cluster: ClusterLink;
   /**
    * Ends this process because of an error that the actor met in the background, after `start`: a `ConfigurationError` ends
@@ -35,6 +39,8 @@ export interface ActorContext {
 export interface ClusterLink {
   /** Every process of the instance, as the primary sees it. Rejects after the time limit of the channel. */
   processes(): Promise<ProcessStatus[]>;
+  /** The metrics of every process, this one included, and the totals of those that have ended. Rejects likewise. */
+  metrics(): Promise<Snapshot[]>;
 }
 
 export interface ProcessStatus {

@@ -33,11 +33,13 @@ interface Waiting {
 export class Channel {
   readonly #options: ChannelOptions;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #requestTimeoutMs: number;
   #nextId = 1;
   #closed = false;
 
   constructor(options: ChannelOptions) {
     this.#options = options;
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   }
 
   /** Sends and forgets. After `close()` it does nothing. */
@@ -46,10 +48,10 @@ export class Channel {
   }
 
   /**
-   * Asks the other end. Rejects with `unavailable` (`extra.cause`: `timeout`, `closed`, `failed` or `malformed`) or, when
+   * Asks the other end, and waits `limitMs` at the most. Rejects with `unavailable` (`extra.cause`: `timeout`, `closed`, `failed` or `malformed`) or, when
    * too many requests are waiting already, with `overloaded`.
    */
-  request<M extends Method>(method: M): Promise<Answers[M]> {
+  request<M extends Method>(method: M, limitMs = this.#requestTimeoutMs): Promise<Answers[M]> {
     return new Promise<Answers[M]>((resolve, reject) => {
       if (this.#closed) {
         reject(this.#unavailable('closed', `the line to ${this.#options.peer} is closed`));
@@ -62,7 +64,6 @@ export class Channel {
         return;
       }
       const id = this.#nextId++;
-      const limitMs = this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
       const timer = setTimeout(() => {
         const text = `${this.#options.peer} did not answer "${method}" within ${limitMs} ms`;
         this.#take(id)?.reject(this.#unavailable('timeout', text));

@@ -2,6 +2,8 @@
 // receipt. Pure data; cluster/channel.ts moves it. Checked by hand: a schema library would double the time a worker takes to boot.
 import { ROLES } from './actor.js';
 import type { ProcessStatus } from './actor.js';
+import { isSnapshot } from '../platform/metrics/snapshot.js';
+import type { Snapshot } from '../platform/metrics/snapshot.js';
 
 /** Longest list of reasons, and longest reason or error text, that a process may send. */
 const REASONS_MAX = 64;
@@ -11,6 +13,10 @@ const TEXT_LENGTH_MAX = 4_096;
 export interface Answers {
   /** Worker → primary: every process of the instance. */
   processes: ProcessStatus[];
+  /** Worker → primary: the metrics of every process of the instance. */
+  instanceMetrics: Snapshot[];
+  /** Primary → worker: its own metrics. */
+  processMetrics: Snapshot;
 }
 export type Method = keyof Answers;
 
@@ -26,6 +32,8 @@ export type Notice =
   /** The configuration is wrong; the worker exits with `EXIT.configuration` next. */
   | { readonly kind: 'fatal'; readonly message: string }
   | { readonly kind: 'pong' }
+  /** What the worker has counted in all its life: it ends now. */
+  | { readonly kind: 'totals'; readonly snapshot: Snapshot }
   // Primary → worker.
   /** Finish and exit before `deadline`, epoch milliseconds; SIGKILL follows soon after it. */
   | { readonly kind: 'drain'; readonly deadline: number }
@@ -48,6 +56,7 @@ const CHECKS: { readonly [K in Message['kind']]: (fields: Fields) => boolean } =
   readiness: ({ unreadyReasons }) => isReasons(unreadyReasons),
   fatal: ({ message }) => isText(message),
   pong: () => true,
+  totals: ({ snapshot }) => isSnapshot(snapshot),
   drain: ({ deadline }) => Number.isFinite(deadline),
   ping: () => true,
   request: ({ id, method }) => isRequestId(id) && typeof method === 'string' && Object.hasOwn(ANSWER_CHECKS, method),
@@ -57,6 +66,8 @@ const CHECKS: { readonly [K in Message['kind']]: (fields: Fields) => boolean } =
 
 const ANSWER_CHECKS: { readonly [M in Method]: (result: unknown) => boolean } = {
   processes: (result) => Array.isArray(result) && result.every(isProcessStatus),
+  instanceMetrics: (result) => Array.isArray(result) && result.every(isSnapshot),
+  processMetrics: isSnapshot,
 };
 
 const STATES: readonly unknown[] = [

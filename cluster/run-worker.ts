@@ -11,6 +11,7 @@ import type { Worker } from 'node:cluster';
 import { ConfigurationError } from '../platform/errors.js';
 import { createLog } from '../platform/log.js';
 import type { Log } from '../platform/log.js';
+import { Metrics } from '../platform/metrics/metrics.js';
 import { readSettings } from '../platform/settings.js';
 import type { Diagnostics } from '../diagnostics/start.js';
 import { ROLES } from './actor.js';
@@ -43,6 +44,7 @@ class WorkerRun {
   readonly #name: string;
   readonly #role: Role;
   readonly #channel: Channel;
+  readonly #metrics: Metrics;
   #log: Log;
   #diagnostics: Diagnostics | undefined;
   #actor: Actor | undefined;
@@ -56,6 +58,7 @@ class WorkerRun {
     this.#name = name;
     this.#role = role;
     this.#log = createLog(name, 'info');
+    this.#metrics = new Metrics({ name, role, log: this.#log });
     this.#channel = new Channel({
       peer: 'primary',
       send: (message) => this.#send(message, () => undefined),
@@ -63,6 +66,7 @@ class WorkerRun {
         ping: () => this.#channel.notify({ kind: 'pong' }),
         drain: ({ deadline }) => this.#drain(deadline),
       },
+      answers: { processMetrics: () => this.#metrics.snapshot() },
       log: this.#log,
     });
     // Rejections that nobody handles arrive here too.
@@ -84,7 +88,11 @@ class WorkerRun {
         name: this.#name,
         settings,
         log: this.#log,
-        cluster: { processes: () => this.#channel.request('processes') },
+        metrics: this.#metrics,
+        cluster: {
+          processes: () => this.#channel.request('processes'),
+          metrics: () => this.#channel.request('instanceMetrics'),
+        },
         fail: (error) => this.#fail(error, 'actor'),
       });
       this.#actor = actor;
@@ -136,7 +144,7 @@ class WorkerRun {
     clearInterval(this.#poll);
     setTimeout(() => this.#explainDelay(), Math.max(0, deadline - Date.now()));
     this.#drainActor(deadline).then(
-      (code) => process.exit(code),
+      (code) => this.#sayTotals().then(() => process.exit(code)),
       (error: unknown) => {
         this.#log.error({ err: error }, 'drain failed');
         process.exit(EXIT.failed);
@@ -158,6 +166,12 @@ class WorkerRun {
     }
     await this.#actor?.drain(deadline);
     return EXIT.ok;
+  }
+
+  /** Nothing that was counted here may be missing from the totals of the instance. */
+  async #sayTotals(): Promise<void> {
+    const snapshot = await this.#metrics.totals();
+    await new Promise<void>((sent) => this.#sendLast({ kind: 'totals', snapshot }, sent));
   }
 
   #send(message: Message, done: (error: Error | null) => void): void {

@@ -3,6 +3,7 @@ import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebo
 import { Type } from 'typebox';
 import type { AuditReport } from '../../coupons/coupons.js';
 import { messageOf, StampedeError } from '../../platform/errors.js';
+import { METRICS_CONTENT_TYPE, metricsText } from '../../platform/metrics/merge.js';
 import type { ClusterLink } from '../actor.js';
 
 const Audit = Type.Object({
@@ -70,14 +71,37 @@ export function operationsRoutes(
         },
       },
       async () => {
-        const processes = await cluster.processes().catch((error: unknown) => {
-          throw new StampedeError('unavailable', `The primary does not answer: ${messageOf(error)}`, {}, error);
-        });
+        const processes = await ofPrimary(cluster.processes());
         return {
           processes: processes.map((status) => ({ ...status, startedAt: new Date(status.startedAt).toISOString() })),
         };
       },
     );
+
+    app.get(
+      '/metrics',
+      {
+        config: { problems: ['unauthenticated', 'unavailable'] },
+        schema: {
+          summary: 'The metrics of every process of the instance',
+          description:
+            'In the text format of Prometheus. A process that hangs is left out and counted in ' +
+            '`stampede_silent_processes`; what processes counted that have ended stays in the totals.',
+          tags: ['operations'],
+          response: { 200: { content: { 'text/plain': { schema: Type.String() } } } },
+        },
+      },
+      async (_request, reply) => {
+        const text = await metricsText(await ofPrimary(cluster.metrics()));
+        return reply.type(METRICS_CONTENT_TYPE).send(text);
+      },
+    );
     done();
   };
+}
+
+async function ofPrimary<T>(answer: Promise<T>): Promise<T> {
+  return await answer.catch((error: unknown) => {
+    throw new StampedeError('unavailable', `The primary does not answer: ${messageOf(error)}`, {}, error);
+  });
 }

@@ -2,6 +2,7 @@
 // exists where claims wait for something on their connection (WAIT), so that the others do not wait with them.
 // Touches Redis only, and only through lua/claim.lua.
 import type { Redis } from 'ioredis';
+import type { ClaimMetrics } from './claim-metrics.js';
 import type { ClaimOutcome } from './claim-service.js';
 import { decodeReply, encodeClaims } from './claim-call.js';
 import type { PendingClaim } from './mailbox.js';
@@ -24,6 +25,7 @@ export interface ClaimLineOptions {
   readonly shards: Shards;
   readonly settings: Pick<Settings, 'mailboxDepthMax' | 'claimTimeoutMs'>;
   readonly log: Log;
+  readonly metrics: Pick<ClaimMetrics, 'batchAnswered'>;
   /** Called when a batch was refused under the epoch that this process knows. */
   readonly onFenced: () => void;
   /** Asked on the same connection after each batch: false makes its claims, and its `returned`, `outcome_unknown`. */
@@ -65,6 +67,11 @@ export class ClaimLine {
     return mailbox;
   }
 
+  /** Claims that wait. */
+  get depth(): number {
+    return this.#mailboxes.reduce((sum, mailbox) => sum + mailbox.depth, 0);
+  }
+
   /** Answers what waits; resolves when nothing is in flight. The connection stays open. */
   async close(): Promise<void> {
     await Promise.all(this.#mailboxes.map((mailbox) => mailbox.close()));
@@ -72,7 +79,7 @@ export class ClaimLine {
 
   /** Sends one batch and answers every claim in it. Never rejects. */
   async #send(shard: number, batch: readonly PendingClaim[]): Promise<void> {
-    const { redis, scripts, shards, log, onFenced, confirm } = this.#options;
+    const { redis, scripts, shards, log, metrics, onFenced, confirm } = this.#options;
     try {
       for (let attempt = 1; ; attempt++) {
         const epoch = shards.epochOf(shard);
@@ -81,7 +88,10 @@ export class ClaimLine {
           return;
         }
         const call = encodeClaims(shard, epoch, batch);
-        const outcomes = decodeReply(await runScript(redis, scripts.claim, call.keys, call.args), call);
+        const sentAt = performance.now();
+        const reply = await runScript(redis, scripts.claim, call.keys, call.args);
+        metrics.batchAnswered(batch.length, sentAt);
+        const outcomes = decodeReply(reply, call);
         if (outcomes !== 'fenced') {
           const confirmed = confirm === undefined || (await confirm());
           call.groups.flat().forEach((claim, i) => claim.answer(finalOutcome(outcomes[i], confirmed)));

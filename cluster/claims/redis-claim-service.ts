@@ -3,6 +3,7 @@
 import type { Redis } from 'ioredis';
 import { Acknowledgement, waitForReplicas } from './acknowledgement.js';
 import { ClaimLine, surelyNotRun } from './claim-line.js';
+import { ClaimMetrics } from './claim-metrics.js';
 import type { ClaimOutcome, ClaimService, CouponView, Receipt, Refusal, ReturnOutcome } from './claim-service.js';
 import { LedgerWatch } from './ledger-watch.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
@@ -14,6 +15,7 @@ import { loadScripts, runScript } from '../../lua/scripts.js';
 import { RedisDurability } from '../../platform/durability.js';
 import type { ErrorCode } from '../../platform/errors.js';
 import type { Log } from '../../platform/log.js';
+import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool, RowDataPacket } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
 import { connectRedis } from '../../platform/redis.js';
@@ -36,12 +38,14 @@ const REPLICA_COUPONS_MAX = 10_000;
 export function createClaimService(context: {
   settings: Settings;
   log: Log;
+  metrics: Metrics;
 }): ClaimService & { start(): Promise<void>; stop(): Promise<void> } {
-  return new RedisClaimService(context.settings, context.log);
+  return new RedisClaimService(context.settings, context.log, new ClaimMetrics(context.metrics));
 }
 
 class RedisClaimService implements ClaimService {
   readonly #log: Log;
+  readonly #metrics: ClaimMetrics;
   readonly #scripts: Scripts = loadScripts();
   readonly #redis: Redis;
   readonly #replicaRedis: Redis | undefined;
@@ -61,18 +65,20 @@ class RedisClaimService implements ClaimService {
   #refreshTimer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(settings: Settings, log: Log) {
+  constructor(settings: Settings, log: Log, metrics: ClaimMetrics) {
     const { redisUrl, mysqlUrl, claimTimeoutMs, replicaCount, shardCount } = settings;
     if (redisUrl === undefined || mysqlUrl === undefined) throw new Error('database URLs are missing');
     const connect = () => connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: claimTimeoutMs }, log);
     this.#log = log;
+    this.#metrics = metrics;
     this.#timeLimitMs = claimTimeoutMs;
     this.#redis = connect();
     this.#durability = new RedisDurability(this.#redis, log);
     this.#mysql = createMysqlPool(mysqlUrl, MYSQL_CONNECTIONS, claimTimeoutMs);
     this.#ledger = new LedgerWatch(this.#mysql, log);
     this.#shards = new Shards(this.#mysql, shardCount);
-    const shared = { scripts: this.#scripts, shards: this.#shards, settings, log, onFenced: () => this.#refresh() };
+    const onFenced = () => this.#refresh();
+    const shared = { scripts: this.#scripts, shards: this.#shards, settings, log, metrics, onFenced };
     this.#line = new ClaimLine({ ...shared, redis: this.#redis });
     if (replicaCount > 0) {
       this.#replicaRedis = connect();
@@ -85,6 +91,7 @@ class RedisClaimService implements ClaimService {
       replicaLine: this.#replicaLine,
       timeLimitMs: claimTimeoutMs,
     });
+    metrics.watchMailboxes(() => this.#line.depth + (this.#replicaLine?.depth ?? 0));
   }
 
   /** Returns at once; until the databases answer, `unreadyReasons` says what is missing. */
@@ -114,17 +121,22 @@ class RedisClaimService implements ClaimService {
   }
 
   async claim(couponId: string, userId: string): Promise<ClaimOutcome> {
+    const startedAt = performance.now();
     const { line, confirmed } = this.#lineOf(couponId);
-    const outcome = await line.claim(couponId, userId);
-    return await this.#finalOutcome(couponId, userId, outcome, confirmed);
+    const outcome = await this.#finalOutcome(couponId, userId, await line.claim(couponId, userId), confirmed);
+    this.#metrics.settled(outcome, startedAt);
+    return outcome;
   }
 
   async claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
+    const startedAt = performance.now();
     const { line, confirmed } = this.#lineOf(couponId);
-    const outcomes = await line.claimAll(couponId, userIds);
+    const answers = await line.claimAll(couponId, userIds);
     // Most are final at once, and a promise for each of them would cost as much as the claim.
-    const final = outcomes.map((outcome, i) => this.#finalOutcome(couponId, userIds[i] ?? '', outcome, confirmed));
-    return final.every(isSettled) ? final : await Promise.all(final.map(async (outcome) => await outcome));
+    const final = answers.map((outcome, i) => this.#finalOutcome(couponId, userIds[i] ?? '', outcome, confirmed));
+    const outcomes = final.every(isSettled) ? final : await Promise.all(final.map(async (outcome) => await outcome));
+    for (const outcome of outcomes) this.#metrics.settled(outcome, startedAt);
+    return outcomes;
   }
 
   #lineOf(couponId: string): { line: ClaimLine; confirmed: boolean } {

@@ -4,8 +4,8 @@ import { createClaimService } from '../claims/redis-claim-service.js';
 import { createHttpServer } from './http-server.js';
 import { drain, listen } from './listener.js';
 
-export const createActor: ActorFactory = ({ settings, log }) => {
-  const claims = createClaimService({ settings, log });
+export const createActor: ActorFactory = ({ settings, log, metrics }) => {
+  const claims = createClaimService({ settings, log, metrics });
   const api = createHttpServer({ settings, log, claims });
   return {
     async start() {

@@ -12,6 +12,8 @@
 // name is the consumer's name in Redis): there the predecessor drains first.
 import type { Worker } from 'node:cluster';
 import type { Log } from '../../platform/log.js';
+import { mergeSnapshots } from '../../platform/metrics/merge.js';
+import type { Snapshot } from '../../platform/metrics/snapshot.js';
 import type { ProcessStatus, Role } from '../actor.js';
 import { EXIT } from '../exit-codes.js';
 import type { ExitCode } from '../exit-codes.js';
@@ -28,6 +30,7 @@ export interface PlaceOptions {
   readonly role: Role;
   readonly fork: (name: string, role: Role) => Worker;
   readonly processes: () => ProcessStatus[];
+  readonly instanceMetrics: () => Promise<Snapshot[]>;
   readonly drainTimeoutMs: number;
   readonly limits: SupervisionLimits;
   readonly log: Log;
@@ -49,6 +52,8 @@ export class Place {
   #deathsInARow = 0;
   #deathsBeforeStart = 0;
   #restarts = 0;
+  /** What the processes counted that held this place and are gone. */
+  #totals: Snapshot = [];
   #closed = false;
   /** A process died instead of draining, or there was none to drain. */
   #incomplete = false;
@@ -80,6 +85,27 @@ export class Place {
       });
     }
     return statuses;
+  }
+
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  /**
+   * The metrics of its processes, and the totals of those that are gone. One that does not answer is counted in `silent`, and
+   * what it has told before stands for it: a counter that went back would look like a restart. Never rejects.
+   */
+  async metrics(): Promise<{ snapshots: Snapshot[]; silent: number }> {
+    const asked = await Promise.all(
+      [...this.#alive].map(async (process) => ({ process, snapshot: await process.metrics() })),
+    );
+    // Who has ended meanwhile is in the totals.
+    const living = asked.filter(({ process }) => this.#alive.has(process));
+    const snapshots = living.map(({ process, snapshot }) => snapshot ?? process.totals);
+    return {
+      snapshots: [this.#totals, ...snapshots],
+      silent: living.filter(({ snapshot }) => snapshot === undefined).length,
+    };
   }
 
   /** Forks the process that holds the place. */
@@ -150,8 +176,9 @@ export class Place {
   }
 
   #fork(): WorkerProcess {
-    const { name, role, fork, processes, limits, log, onChange } = this.#options;
-    const process = new WorkerProcess({ name, role, fork: () => fork(name, role), processes, limits, log });
+    const { fork, onChange, ...options } = this.#options;
+    const { name, role } = options;
+    const process = new WorkerProcess({ ...options, fork: () => fork(name, role) });
     this.#alive.add(process);
     process.on('change', onChange);
     // `exited` never rejects, and what follows does not throw: there is nothing to catch.
@@ -165,6 +192,7 @@ export class Place {
 
   #onExit(process: WorkerProcess, exit: Exit): void {
     this.#alive.delete(process);
+    this.#totals = mergeSnapshots([this.#totals, process.totals]);
     const isHolder = process === this.#holder;
     const expected = this.#closed || !isHolder;
     const { code, signal, uptimeMs } = exit;

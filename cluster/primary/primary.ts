@@ -10,10 +10,12 @@
 import cluster from 'node:cluster';
 import type { Worker } from 'node:cluster';
 import type { Log } from '../../platform/log.js';
+import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { Settings } from '../../platform/settings.js';
 import type { ProcessStatus, Role } from '../actor.js';
 import { EXIT } from '../exit-codes.js';
 import type { ExitCode } from '../exit-codes.js';
+import { InstanceMetrics } from './instance-metrics.js';
 import { SUPERVISION_LIMITS } from './limits.js';
 import type { SupervisionLimits } from './limits.js';
 import { Place } from './place.js';
@@ -28,6 +30,8 @@ export interface PrimaryOptions {
   /** On top of this process's own environment: what the start has found out, such as `REDIS_URL`. */
   readonly workerEnvironment: Readonly<Record<string, string>>;
   readonly log: Log;
+  /** Of this process. */
+  readonly metrics: Metrics;
   readonly limits?: Partial<SupervisionLimits>;
   /** Called after every change in `processes()`. */
   readonly onChange?: () => void;
@@ -44,6 +48,7 @@ export class Primary {
   readonly ended: Promise<Ending>;
   readonly #options: PrimaryOptions;
   readonly #places: readonly Place[];
+  readonly #metrics: InstanceMetrics;
   readonly #startedAt = Date.now();
   #resolveEnded!: (ending: Ending) => void;
   #draining = false;
@@ -58,6 +63,7 @@ export class Primary {
     this.#places = DRAIN_ORDER.flatMap((role) =>
       Array.from({ length: counts[role] }, (_, index) => this.#place(`${role}-${index + 1}`, role)),
     );
+    this.#metrics = new InstanceMetrics(options.metrics, this.#places, () => this.processes());
   }
 
   /** Forks all workers, in parallel: each waits by itself for the databases it needs. */
@@ -129,10 +135,12 @@ export class Primary {
       if (this.#draining) return;
       if (!replaced) {
         log.error({ worker: place.name }, 'reload ended early');
+        this.#metrics.reloaded('ended_early');
         return;
       }
     }
     log.info('reload done');
+    this.#metrics.reloaded('done');
   }
 
   #afterReload(): void {
@@ -184,6 +192,7 @@ export class Primary {
       role,
       fork: (...of) => this.#fork(...of),
       processes: () => this.processes(),
+      instanceMetrics: () => this.#metrics.gather(),
       drainTimeoutMs: settings.drainTimeoutMs,
       limits: { ...SUPERVISION_LIMITS, ...limits },
       log,

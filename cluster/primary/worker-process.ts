@@ -14,12 +14,16 @@ import type { Worker } from 'node:cluster';
 import type { Log } from '../../platform/log.js';
 import type { ProcessStatus, Role } from '../actor.js';
 import { Channel } from '../channel.js';
+import { totalsOf } from '../../platform/metrics/snapshot.js';
+import type { Snapshot } from '../../platform/metrics/snapshot.js';
 import type { Answers } from '../messages.js';
 import { Heartbeat } from './heartbeat.js';
 import { KILL_GRACE_MS } from './limits.js';
 import type { SupervisionLimits } from './limits.js';
 
 const LAST_WORDS_TIMEOUT_MS = 1_000;
+/** Longer than a collector may take, shorter than an operator's request for the metrics of all processes. */
+const METRICS_TIMEOUT_MS = 1_000;
 
 export interface Exit {
   readonly code: number | null;
@@ -38,6 +42,7 @@ export interface WorkerProcessOptions {
   readonly role: Role;
   readonly fork: () => Worker;
   readonly processes: () => Answers['processes'];
+  readonly instanceMetrics: () => Promise<Answers['instanceMetrics']>;
   readonly limits: SupervisionLimits;
   readonly log: Log;
 }
@@ -56,6 +61,9 @@ export class WorkerProcess extends EventEmitter<{ change: [] }> {
   #state: WorkerState = 'starting';
   #unreadyReasons: string[] = [];
   #started = false;
+  /** It has said hello: what is sent to it arrives. */
+  #listens = false;
+  #totals: Snapshot = [];
   #fatalMessage: string | undefined;
   /** Epoch milliseconds. */
   #drainDeadline: number | undefined;
@@ -72,13 +80,17 @@ export class WorkerProcess extends EventEmitter<{ change: [] }> {
       // A line that broke is followed by an exit or by a silent heartbeat: both are dealt with there.
       send: (message) => worker.send(message, () => undefined),
       notices: {
-        hello: () => this.#sendDrain(),
+        hello: () => {
+          this.#listens = true;
+          this.#sendDrain();
+        },
         started: (message) => this.#becomeStarted(message.unreadyReasons),
         readiness: (message) => this.#setReasons(message.unreadyReasons),
         fatal: (message) => (this.#fatalMessage = message.message),
         pong: () => undefined,
+        totals: (message) => (this.#totals = message.snapshot),
       },
-      answers: { processes: options.processes },
+      answers: { processes: options.processes, instanceMetrics: options.instanceMetrics },
       log: this.#log,
     });
     worker.on('message', (raw) => {
@@ -138,6 +150,25 @@ export class WorkerProcess extends EventEmitter<{ change: [] }> {
       unreadyReasons: this.#unreadyReasons,
       startedAt: this.startedAt,
     };
+  }
+
+  /** What it has counted, as far as it has told: by its last answer or its last words. */
+  get totals(): Snapshot {
+    return this.#totals;
+  }
+
+  /** Its metrics now; undefined when it does not answer in time. Never rejects. */
+  async metrics(): Promise<Snapshot | undefined> {
+    // A process that boots has counted nothing yet.
+    if (!this.#listens) return [];
+    try {
+      const snapshot = await this.#channel.request('processMetrics', METRICS_TIMEOUT_MS);
+      this.#totals = totalsOf(snapshot);
+      return snapshot;
+    } catch (error) {
+      this.#log.debug({ err: error }, 'metrics are missing');
+      return undefined;
+    }
   }
 
   /** True when the process is ready; false when it drains, exits or has not become ready after `limitMs`. */

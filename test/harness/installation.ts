@@ -8,6 +8,7 @@ import type { CouponsService } from '../../coupons/coupons.js';
 import { createCoupons } from '../../coupons/mysql-redis-coupons.js';
 import type { Log } from '../../platform/log.js';
 import { createLog } from '../../platform/log.js';
+import { Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool, RowDataPacket } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
@@ -32,8 +33,8 @@ export interface Installation {
   readonly redis: Redis;
   readonly mysql: Pool;
   /** Resolves when its shards are open. `drain` ends it; done at the end of the file in any case. */
-  startLedger(name?: string): Promise<{ drain(limitMs?: number): Promise<void> }>;
-  startClaims(): Promise<ClaimService & { stop(): Promise<void> }>;
+  startLedger(name?: string, metrics?: Metrics): Promise<{ drain(limitMs?: number): Promise<void> }>;
+  startClaims(metrics?: Metrics): Promise<ClaimService & { stop(): Promise<void> }>;
   startCoupons(): Promise<CouponsService>;
   /** Rows of the claim log: number and user. */
   claimRows(couponId: string): Promise<{ claimNo: number; userId: string }[]>;
@@ -67,8 +68,8 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
     redisServer,
     redis,
     mysql,
-    startLedger: async (name = 'ledger-1') => {
-      const actor = createLedger(actorContext(name, settings, log));
+    startLedger: async (name = 'ledger-1', metrics = new Metrics({ name, role: 'ledger', log })) => {
+      const actor = createLedger(actorContext(name, settings, log, metrics));
       let drained: Promise<void> | undefined;
       const drain = (limitMs = READY_TIMEOUT_MS): Promise<void> => (drained ??= actor.drain(Date.now() + limitMs));
       atEndOfFile(() => drain(0));
@@ -76,8 +77,8 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
       await ready(actor, name);
       return { drain };
     },
-    startClaims: async () => {
-      const claims = createClaimService({ settings, log });
+    startClaims: async (metrics = new Metrics({ name: 'http-1', role: 'http', log })) => {
+      const claims = createClaimService({ settings, log, metrics });
       await startUntilEnd(claims);
       await ready(claims, 'the claim service');
       return claims;
@@ -105,11 +106,12 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
 
 const READ_LIMIT_MS = 10_000;
 
-function actorContext(name: string, settings: Settings, log: Log): ActorContext {
+function actorContext(name: string, settings: Settings, log: Log, metrics: Metrics): ActorContext {
   const fail = (error: unknown): void => {
     throw error;
   };
-  return { name, settings, log, cluster: { processes: () => Promise.resolve([]) }, fail };
+  const cluster = { processes: () => Promise.resolve([]), metrics: () => Promise.resolve([]) };
+  return { name, settings, log, metrics, cluster, fail };
 }
 
 async function startUntilEnd(part: { start(): Promise<void>; stop(): Promise<void> }): Promise<void> {

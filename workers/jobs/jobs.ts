@@ -3,7 +3,9 @@
 import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Log } from '../../platform/log.js';
+import type { Metrics } from '../../platform/metrics/metrics.js';
 import { connectRedis } from '../../platform/redis.js';
+import { JobMetrics } from './job-metrics.js';
 
 const QUEUE = 'jobs';
 /** In braces: all keys of the queue in one slot of a Redis Cluster. */
@@ -23,17 +25,20 @@ export interface Job {
 export class Jobs {
   readonly #jobs: ReadonlyMap<string, Job>;
   readonly #log: Log;
+  readonly #metrics: JobMetrics;
   readonly #redis: Redis;
   readonly #queue: Queue;
   readonly #worker: Worker;
 
   /** Connects; nothing runs before `start`. */
-  constructor(redisUrl: string, jobs: readonly Job[], log: Log) {
+  constructor(redisUrl: string, jobs: readonly Job[], log: Log, metrics: Metrics) {
     this.#jobs = new Map(jobs.map((job) => [job.name, job]));
     this.#log = log;
+    this.#metrics = new JobMetrics(metrics, this.#jobs.keys());
     this.#redis = connectRedis(redisUrl, { kind: 'jobs' }, log);
     const options = { connection: this.#redis, prefix: PREFIX };
     this.#queue = new Queue(QUEUE, options);
+    this.#metrics.watchQueue(this.#queue);
     this.#worker = new Worker(QUEUE, (job) => this.#run(job.name), { ...options, autorun: false });
     const onTrouble = (error: Error): void => log.debug({ err: error }, 'jobs: connection trouble');
     this.#queue.on('error', onTrouble);
@@ -75,6 +80,6 @@ export class Jobs {
   async #run(name: string): Promise<void> {
     const job = this.#jobs.get(name);
     if (job === undefined) throw new Error(`no job is named ${name}`);
-    await job.run();
+    await this.#metrics.run(name, job.run);
   }
 }

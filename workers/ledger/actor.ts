@@ -15,6 +15,7 @@ import { finishChangesJob } from '../jobs/finish-changes.js';
 import { Jobs } from '../jobs/jobs.js';
 import { migrate } from '../migrations/migrate.js';
 import { backoff, pause } from './backoff.js';
+import { measuredWrite, watchOutbox, watchShards, watchWriters } from './ledger-metrics.js';
 import { OutboxReader } from './outbox-reader.js';
 import { ShardLedger } from './shard-ledger.js';
 import { ShardWatch } from './shard-watch.js';
@@ -54,7 +55,7 @@ class LedgerActor implements Actor {
   #waitingFor: string | undefined = 'mysql_unavailable';
 
   constructor(context: ActorContext) {
-    const { settings, log, name } = context;
+    const { settings, log, metrics, name } = context;
     if (settings.redisUrl === undefined || settings.mysqlUrl === undefined)
       throw new Error('database URLs are missing');
     this.#context = context;
@@ -72,12 +73,16 @@ class LedgerActor implements Actor {
     const scripts = loadScripts();
     const consumer = consumerName(settings.dir, name);
     const { ledgerWindow } = settings;
-    const shared = { redis: this.#redis, scripts, write: this.#pool.write, ledgerWindow, log };
+    const write = measuredWrite(this.#pool.write, metrics);
+    const shared = { redis: this.#redis, scripts, write, ledgerWindow, log };
     this.#shards = Array.from({ length: settings.shardCount }, (_, shard) => new ShardLedger(shard, shared));
     this.#reader = new OutboxReader(this.#blockingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
     const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
-    this.#jobs = new Jobs(this.#redisUrl, [finishChangesJob(changes, log)], log);
+    this.#jobs = new Jobs(this.#redisUrl, [finishChangesJob(changes, log)], log, metrics);
+    watchOutbox(this.#redis, settings.shardCount, metrics);
+    watchShards(this.#mysql, this.#shards, metrics);
+    watchWriters(this.#pool, metrics);
   }
 
   start(): Promise<void> {

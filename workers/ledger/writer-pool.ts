@@ -1,4 +1,6 @@
 // The Piscina pool of writer threads. The ledger gives it batches and never waits for more than one per shard.
+import type { EventLoopUtilization } from 'node:perf_hooks';
+import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { packagePath } from '../../platform/package-root.js';
 import type { WriteResult, WriteTask } from './write.js';
@@ -11,6 +13,8 @@ export type WrittenBatch = Extract<WriteResult, { status: 'written' }>;
 
 export class WriterPool {
   readonly #pool: Piscina<WriteTask, WriteResult>;
+  /** As of the last `load()`. */
+  readonly #seen = new WeakMap<Worker, EventLoopUtilization>();
 
   /** `queueMax`: one batch per shard is the most that the ledger ever gives. */
   constructor(options: WriterThreadData & { threads: number; queueMax: number }) {
@@ -28,6 +32,18 @@ export class WriterPool {
   }
 
   readonly write: WriteEntries = (task) => this.#pool.run(task);
+
+  /** Batches that wait for a thread, and how busy each thread was since the last call. */
+  load(): { queueSize: number; utilizations: number[] } {
+    const utilizations = this.#pool.threads.map((thread) => {
+      const now = thread.performance.eventLoopUtilization();
+      const { utilization } = thread.performance.eventLoopUtilization(now, this.#seen.get(thread));
+      this.#seen.set(thread, now);
+      // Below 0 while the thread's loop has not begun to turn.
+      return Math.max(0, utilization);
+    });
+    return { queueSize: this.#pool.queueSize, utilizations };
+  }
 
   /** Ends the threads. Batches must be settled by now: a task that is aborted takes its thread down in mid-write. */
   async stop(): Promise<void> {

@@ -11,6 +11,7 @@ import type {
   StockChange,
 } from '../../../coupons/coupons.js';
 import { StampedeError } from '../../../platform/errors.js';
+import type { Snapshot } from '../../../platform/metrics/snapshot.js';
 import { listenOnFreePort, recordingLog } from '../http/public-api.js';
 import { exchange } from '../http/raw-http.js';
 import type { RawAnswer, RequestParts } from '../http/raw-http.js';
@@ -143,7 +144,7 @@ export interface AdminApi {
   readonly port: number;
   readonly coupons: MapCoupons;
   readonly logged: Record<string, unknown>[];
-  readonly cluster: { processes: () => Promise<ProcessStatus[]> };
+  readonly cluster: { processes: () => Promise<ProcessStatus[]>; metrics: () => Promise<Snapshot[]> };
   /** One request with the right token. */
   readonly ask: (method: string, path: string, body?: unknown, headers?: RequestParts['headers']) => Promise<RawAnswer>;
 }
@@ -152,7 +153,10 @@ export interface AdminApi {
 export async function startAdminApi(socketFolder = '/nowhere'): Promise<AdminApi> {
   const coupons = new MapCoupons();
   const { log, logged } = recordingLog();
-  const cluster = { processes: (): Promise<ProcessStatus[]> => Promise.resolve([]) };
+  const cluster = {
+    processes: (): Promise<ProcessStatus[]> => Promise.resolve([]),
+    metrics: (): Promise<Snapshot[]> => Promise.resolve([]),
+  };
   const server = createAdminServer({ adminToken: ADMIN_TOKEN, log, coupons, cluster, socketFolder });
   const port = await listenOnFreePort(server);
   return {

@@ -1,6 +1,7 @@
 // What operators may ask, and what they get.
 import { describe, expect, test } from 'vitest';
 import type { RawAnswer } from '../http/raw-http.js';
+import type { Snapshot } from '../../../platform/metrics/snapshot.js';
 import { expectProblem } from '../http/raw-http.js';
 import { startAdminApi } from './admin-api.js';
 
@@ -196,3 +197,16 @@ function unchunk(text: string): string {
     at = end + 2 + length + 2;
   }
 }
+
+test('metrics are those of all processes, in the format of Prometheus; a primary that does not answer is a 503', async () => {
+  const counted = (value: number): Snapshot => [
+    { name: 'test_total', help: 'Test.', type: 'counter', aggregator: 'sum', values: [{ labels: {}, value }] },
+  ];
+  cluster.metrics = () => Promise.resolve([counted(3), counted(4)]);
+  const answer = await ask('GET', '/metrics');
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+  expect(answer.body).toBe('# HELP test_total Test.\n# TYPE test_total counter\ntest_total 7\n');
+  cluster.metrics = () => Promise.reject(new Error('no answer in time'));
+  expectProblem(await ask('GET', '/metrics'), 'unavailable');
+});

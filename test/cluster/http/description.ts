@@ -48,7 +48,7 @@ export function holdToDescription(app: ApiInstance): void {
     if (response === undefined) return `the status is not documented; the body is ${String(payload)}`;
     const content = response.content?.[mediaType];
     if (content === undefined) return `the media type "${mediaType}" is not documented`;
-    if (typeof payload !== 'string' || mediaType === 'text/csv') return undefined;
+    if (typeof payload !== 'string' || mediaType.startsWith('text/')) return undefined;
     const key = `${method} ${path ?? ''} ${reply.statusCode} ${mediaType}`;
     let validate = validators.get(key);
     if (validate === undefined) validators.set(key, (validate = ajv.compile(closed(content.schema) as Schema)));

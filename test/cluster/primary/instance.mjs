@@ -3,13 +3,16 @@ import process from 'node:process';
 import { fileURLToPath, URL } from 'node:url';
 
 const { Primary } = await import(new URL('../../../dist/cluster/primary/primary.js', import.meta.url).href);
+const { Metrics } = await import(new URL('../../../dist/platform/metrics/metrics.js', import.meta.url).href);
 const { createLog } = await import(new URL('../../../dist/platform/log.js', import.meta.url).href);
 
+const log = createLog('primary', 'info');
 const primary = new Primary({
   ...JSON.parse(process.env.TEST_INSTANCE),
   workerScript: fileURLToPath(new URL('./test-actors.mjs', import.meta.url)),
   workerEnvironment: {},
-  log: createLog('primary', 'info'),
+  log,
+  metrics: new Metrics({ name: 'primary', role: 'primary', log }),
   onChange: () => process.send({ processes: primary.processes() }),
 });
 process.on('message', (command) => primary[command]());

@@ -17,6 +17,7 @@ export interface ActorPlan {
   readonly onStart?: 'run' | 'configuration' | 'crash' | 'fail later' | 'crash later';
   readonly unreadyReasons?: readonly string[];
   readonly drainMs?: number;
+  /** On PORT: answers with its pid, and at /metrics with those of the instance. */
   readonly listens?: boolean;
   /** Asks the primary for the list of processes, and says it. */
   readonly asks?: boolean;

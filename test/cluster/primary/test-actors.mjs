@@ -7,17 +7,28 @@ import { setImmediate } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const { runWorker } = await import(new URL('../../../dist/cluster/run-worker.js', import.meta.url).href);
+const { metricsText } = await import(new URL('../../../dist/platform/metrics/merge.js', import.meta.url).href);
 const { ConfigurationError } = await import(new URL('../../../dist/platform/errors.js', import.meta.url).href);
 
 // Read at every start of a process, as its code would be.
 const plans = JSON.parse(readFileSync(process.env.TEST_PLAN, 'utf8'));
 
 await runWorker((role) =>
-  Promise.resolve(({ name, settings, cluster, fail }) => {
+  Promise.resolve(({ name, settings, metrics, cluster, fail }) => {
+    metrics.counter('test_starts_total', 'Actors that were made.').inc();
     const say = (event, more = {}) =>
       writeSync(1, `${JSON.stringify({ actor: name, pid: process.pid, event, ...more })}\n`);
     const plan = { onStart: 'run', unreadyReasons: [], drainMs: 0, ...plans[role], ...plans[name] };
-    const server = plan.listens ? createServer((_request, response) => response.end(String(process.pid))) : undefined;
+    const answer = async ({ url }) =>
+      url === '/metrics' ? await metricsText(await cluster.metrics()) : String(process.pid);
+    const server = plan.listens
+      ? createServer((request, response) => {
+          answer(request).then(
+            (text) => response.end(text),
+            (error) => response.writeHead(500).end(String(error)),
+          );
+        })
+      : undefined;
     return {
       async start() {
         say('starting');

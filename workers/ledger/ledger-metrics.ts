@@ -1,0 +1,104 @@
+// What the ledger counts and measures: rows on their way to MySQL, what waits in the outbox and for how long, the shards and
+// the writer threads. Looks at Redis and MySQL only when somebody asks for the metrics, and reads only.
+import type { Redis } from 'ioredis';
+import { outboxKey } from '../../coupons/keys.js';
+import { readShards } from '../../coupons/shards.js';
+import type { Histogram, Metrics } from '../../platform/metrics/metrics.js';
+import type { Pool } from '../../platform/mysql.js';
+import type { ShardLedger } from './shard-ledger.js';
+import type { WriteEntries, WriterPool } from './writer-pool.js';
+
+/** Seconds. One transaction of up to 2,000 rows. */
+const WRITE_DURATION_BUCKETS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const BATCH_ROWS_BUCKETS = [1, 5, 10, 50, 100, 250, 500, 1_000, 2_000];
+const SHARD_STATES = ['open', 'rebuilding', 'fenced'] as const;
+
+/** `write`, counted and timed. Counts what MySQL was found to hold after each write, so a batch that came twice counts twice. */
+export function measuredWrite(write: WriteEntries, metrics: Metrics): WriteEntries {
+  const rows = metrics.counter('stampede_ledger_rows_total', 'Claims written to MySQL and read back.');
+  const failures = metrics.counter('stampede_ledger_write_failures_total', 'Batches that MySQL did not take.');
+  const duration = metrics.histogram(
+    'stampede_ledger_write_duration_seconds',
+    'One batch of outbox entries into MySQL, waiting for a thread included.',
+    WRITE_DURATION_BUCKETS,
+  );
+  const size: Histogram = metrics.histogram(
+    'stampede_ledger_batch_size',
+    'Outbox entries of one transaction.',
+    BATCH_ROWS_BUCKETS,
+  );
+  return async (task) => {
+    const startedAt = performance.now();
+    try {
+      const result = await write(task);
+      if (result.status === 'written') {
+        const written = new Set(result.ids);
+        rows.inc(task.entries.filter(({ id, kind }) => kind === 'grant' && written.has(id)).length);
+      }
+      return result;
+    } catch (error) {
+      failures.inc();
+      throw error;
+    } finally {
+      size.observe(task.entries.length);
+      duration.observe((performance.now() - startedAt) / 1_000);
+    }
+  };
+}
+
+/** What stands in the streams, whoever is to write it. */
+export function watchOutbox(redis: Redis, shardCount: number, metrics: Metrics): void {
+  const entries = metrics.gauge('stampede_outbox_entries', 'Outbox entries that are not acknowledged.', [], 'max');
+  const lag = metrics.gauge('stampede_ledger_lag_seconds', 'Age of the oldest outbox entry; 0 without any.', [], 'max');
+  metrics.collect('outbox', [entries, lag], async () => {
+    if (redis.status !== 'ready') throw new Error('Redis is away');
+    const pipeline = redis.pipeline();
+    for (let shard = 0; shard < shardCount; shard++) {
+      pipeline.xlen(outboxKey(shard));
+      pipeline.xrange(outboxKey(shard), '-', '+', 'COUNT', 1);
+    }
+    // Ages by the clock that made the ids.
+    pipeline.time();
+    const replies = (await pipeline.exec())?.map(([error, reply]) => {
+      if (error !== null) throw error;
+      return reply;
+    });
+    const [seconds] = replies?.pop() as [seconds: string, microseconds: string];
+    const oldest = (replies ?? []).flatMap((reply) =>
+      Array.isArray(reply) ? (reply as [id: string, fields: string[]][]).map(([id]) => Number.parseInt(id)) : [],
+    );
+    const lengths = (replies ?? []).filter((reply): reply is number => typeof reply === 'number');
+    entries.set(lengths.reduce((sum, length) => sum + length, 0));
+    lag.set(oldest.length === 0 ? 0 : Math.max(0, Number(seconds) - Math.min(...oldest) / 1_000));
+  });
+}
+
+/** A shard counts as open when MySQL has it open and this process serves it under that epoch. */
+export function watchShards(mysql: Pool, shards: readonly ShardLedger[], metrics: Metrics): void {
+  const gauge = metrics.gauge('stampede_shards', 'Shards by state; claims go on in open ones.', ['state'], 'max');
+  metrics.collect('shards', [gauge], async () => {
+    const rows = await readShards(mysql);
+    for (const state of SHARD_STATES) gauge.set({ state }, 0);
+    for (const { shard, epoch, state } of rows) {
+      const closed = state === 'open' && shards[shard]?.epoch !== epoch;
+      gauge.inc({ state: closed ? 'fenced' : state });
+    }
+  });
+}
+
+export function watchWriters(pool: WriterPool, metrics: Metrics): void {
+  const threads = metrics.gauge('stampede_writer_threads', 'Piscina threads that write to MySQL.');
+  const queued = metrics.gauge('stampede_writer_queue_tasks', 'Batches that wait for a writer thread.');
+  const busy = metrics.gauge(
+    'stampede_writer_utilization_ratio',
+    'Part of the time since the last look that a writer thread was not idle.',
+    ['thread'],
+    'max',
+  );
+  metrics.collect('writers', [threads, queued, busy], () => {
+    const { utilizations, queueSize } = pool.load();
+    threads.set(utilizations.length);
+    queued.set(queueSize);
+    utilizations.forEach((ratio, index) => busy.set({ thread: String(index + 1) }, ratio));
+  });
+}
