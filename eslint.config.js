@@ -26,7 +26,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['bin/*.js', 'test/**/*.mjs'],
+    files: ['bin/*.js', 'ecosystem.config.js', 'test/**/*.mjs'],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } },
   },

@@ -1,6 +1,7 @@
 // What the start tells people: what it waits for, and when all is ready, what to do next. Pure text; cli/start.ts prints it.
 import { relative } from 'node:path';
 import type { ProcessStatus } from '../cluster/actor.js';
+import type { Reloaded } from '../cluster/primary/primary.js';
 import { adminTokenFile } from '../platform/admin-token.js';
 import { withoutCredentials } from '../platform/log.js';
 import type { Settings } from '../platform/settings.js';
@@ -42,6 +43,18 @@ export function readyText(settings: Settings, workingFolder: string): string {
     `stampede ready: ${publicUrl}`,
     '',
   ].join('\n');
+}
+
+/** One line for whoever has asked for a reload. */
+export function reloadedText(reloaded: Reloaded): string {
+  switch (reloaded.result) {
+    case 'done':
+      return 'reload done: every worker has been replaced';
+    case 'ended_early':
+      return `reload ended early: the new ${reloaded.at} did not become ready, the old workers go on; see the log`;
+    case 'stopping':
+      return 'no reload: the service is stopping';
+  }
 }
 
 function addressOf(host: string, port: number): string {

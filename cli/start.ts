@@ -20,11 +20,13 @@ import { Metrics } from '../platform/metrics/metrics.js';
 import { packagePath } from '../platform/package-root.js';
 import { readSettings } from '../platform/settings.js';
 import type { Settings } from '../platform/settings.js';
+import { followPm2 } from './pm2.js';
+import type { Pm2 } from './pm2.js';
 import { createProgress } from './progress.js';
 import type { Progress } from './progress.js';
 import { listenForSignals } from './signals.js';
 import type { Signals } from './signals.js';
-import { readyText, waitingFor } from './start-report.js';
+import { readyText, reloadedText, waitingFor } from './start-report.js';
 
 /** How often a start that is not ready yet says what it waits for, if that has changed. */
 const WAITING_REPORT_MS = 5_000;
@@ -32,6 +34,7 @@ const WAITING_REPORT_MS = 5_000;
 interface Start {
   readonly settings: Settings;
   readonly signals: Signals;
+  readonly pm2: Pm2;
   readonly progress: Progress;
   readonly log: Log;
 }
@@ -42,10 +45,11 @@ export async function start(environment: Readonly<Record<string, string | undefi
   // A reader that has gone (`npm start | head`, a closed terminal) is no reason to end a service.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const signals = listenForSignals();
+  const pm2 = followPm2(process, environment);
   const progress = createProgress();
   const log = createLog('primary', settings.logLevel);
   try {
-    return await inLockedFolder({ settings, signals, progress, log });
+    return await inLockedFolder({ settings, signals, pm2, progress, log });
   } catch (error) {
     // What was interrupted may fail in any way; the wish to stop is the reason.
     if (signals.stop.aborted) return { code: signals.hurry.aborted ? EXIT.hurried : EXIT.ok };
@@ -53,6 +57,7 @@ export async function start(environment: Readonly<Record<string, string | undefi
   } finally {
     progress.stop();
     signals.close();
+    pm2.close();
   }
 }
 
@@ -103,7 +108,7 @@ async function workerEnvironment(settings: Settings, servers: EmbeddedServers): 
 }
 
 async function runPrimary(
-  { settings, signals, progress, log }: Start,
+  { settings, signals, pm2, progress, log }: Start,
   workerEnvironment: Record<string, string>,
   serverFailed: AbortSignal,
 ): Promise<Ending> {
@@ -119,8 +124,7 @@ async function runPrimary(
       announced = true;
       clearInterval(waiting);
       process.stdout.write(readyText(settings, process.cwd()));
-      // A process manager that waits for it (pm2's wait_ready).
-      process.send?.('ready');
+      pm2.ready();
     },
   });
   let reported: string | undefined;
@@ -134,7 +138,10 @@ async function runPrimary(
   progress.done();
 
   primary.start();
-  signals.onReload(() => primary.reload());
+  signals.onReload(() => {
+    primary.reload().catch((error: unknown) => log.error({ err: error }, 'reload failed'));
+  });
+  pm2.onReload(async () => reloadedText(await primary.reload()));
   onAbort(serverFailed, () => primary.stop());
   onAbort(signals.stop, () => primary.stop());
   onAbort(signals.hurry, () => primary.hurry());

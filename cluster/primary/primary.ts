@@ -43,6 +43,11 @@ export interface Ending {
   readonly message?: string;
 }
 
+export type Reloaded =
+  | { readonly result: 'done' | 'stopping' }
+  /** The place whose new process did not become ready. */
+  | { readonly result: 'ended_early'; readonly at: string };
+
 export class Primary {
   /** Resolves when every worker is gone. Never rejects. */
   readonly ended: Promise<Ending>;
@@ -53,8 +58,8 @@ export class Primary {
   #resolveEnded!: (ending: Ending) => void;
   #draining = false;
   #hurried = false;
-  #reloading = false;
-  #reloadAgain = false;
+  #lastTurn: Promise<void> = Promise.resolve();
+  #nextReload: Promise<Reloaded> | undefined;
 
   constructor(options: PrimaryOptions) {
     this.#options = options;
@@ -110,44 +115,42 @@ export class Primary {
     for (const place of this.#places) place.kill();
   }
 
-  /** Replaces the process of every place, one by one. Failures are logged and leave the old process in place. */
-  reload(): void {
-    if (this.#draining) return;
-    if (this.#reloading) {
-      this.#reloadAgain = true;
-      return;
-    }
-    this.#reloading = true;
-    this.#reloadAll().then(
-      () => this.#afterReload(),
-      (error: unknown) => {
-        this.#options.log.error({ err: error }, 'reload failed');
-        this.#afterReload();
-      },
-    );
+  /**
+   * Replaces the process of every place, one by one. Failures are logged and leave the old process in place. Resolves with how
+   * it ended; never rejects.
+   */
+  reload(): Promise<Reloaded> {
+    if (this.#draining) return Promise.resolve({ result: 'stopping' });
+    // One that waits for its turn will find every place as it is then.
+    this.#nextReload ??= this.#inTurn(() => {
+      this.#nextReload = undefined;
+      return this.#reloadAll();
+    });
+    return this.#nextReload;
   }
 
-  async #reloadAll(): Promise<void> {
+  async #reloadAll(): Promise<Reloaded> {
     const { log } = this.#options;
     log.info('reload begins');
     for (const place of inOrder(this.#places, RELOAD_ORDER)) {
       const replaced = await place.replace();
-      if (this.#draining) return;
+      if (this.#draining) return { result: 'stopping' };
       if (!replaced) {
         log.error({ worker: place.name }, 'reload ended early');
         this.#metrics.reloaded('ended_early');
-        return;
+        return { result: 'ended_early', at: place.name };
       }
     }
     log.info('reload done');
     this.#metrics.reloaded('done');
+    return { result: 'done' };
   }
 
-  #afterReload(): void {
-    this.#reloading = false;
-    const again = this.#reloadAgain;
-    this.#reloadAgain = false;
-    if (again) this.reload();
+  /** Replacing goes on in one place at a time. `work` must not reject. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#lastTurn.then(work);
+    this.#lastTurn = turn.then(() => undefined);
+    return turn;
   }
 
   #endWith(ending: Ending): void {

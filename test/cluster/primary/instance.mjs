@@ -15,7 +15,9 @@ const primary = new Primary({
   metrics: new Metrics({ name: 'primary', role: 'primary', log }),
   onChange: () => process.send({ processes: primary.processes() }),
 });
-process.on('message', (command) => primary[command]());
+process.on('message', (command) => {
+  void primary[command]();
+});
 // The parent died: no orphan may outlive the test run.
 process.on('disconnect', () => primary.hurry());
 primary.start();
