@@ -1,11 +1,11 @@
 // The benchmark's own connections to the Redis and the MariaDB of the service: whether the ledger is done, and what the
 // servers have counted. Used while nothing is measured, but for the look whether the ledger is done. Writes nothing.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import { outboxKey } from '../coupons/keys.js';
 import type { Log } from '../platform/log.js';
 import type { Pool, RowDataPacket } from '../platform/mysql.js';
 import { createMysqlPool } from '../platform/mysql.js';
+import type { Redis } from '../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../platform/redis.js';
 
 const REDIS_TIMEOUT_MS = 5_000;

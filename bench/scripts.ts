@@ -3,7 +3,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Redis } from 'ioredis';
 import { encodeClaims } from '../cluster/claims/claim-call.js';
 import { PendingClaim } from '../cluster/claims/mailbox.js';
 import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../coupons/keys.js';
@@ -15,6 +14,7 @@ import { provideExecutables } from '../platform/embedded/provide-executables.js'
 import { redisProgram } from '../platform/embedded/redis-server.js';
 import { startOnFreePort } from '../platform/embedded/server-process.js';
 import type { Log } from '../platform/log.js';
+import type { Redis } from '../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../platform/redis.js';
 import type { Spread } from './statistics.js';
 import { spreadOf } from './statistics.js';

@@ -9,7 +9,6 @@
 // A crash after any step leaves a row whose applied_version is behind. Whoever comes next finishes it: the next change of
 // the coupon, the ledger's outbox, a rebuild of the shard, or the job that looks for such rows.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import type { CouponRow } from './coupon-table.js';
 import { readCoupon, readStockLog, settleVersion } from './coupon-table.js';
 import { couponKeys, fenceKey, outboxKey } from './keys.js';
@@ -22,6 +21,7 @@ import { runScript } from '../lua/scripts.js';
 import { StampedeError } from '../platform/errors.js';
 import type { Connection, Pool } from '../platform/mysql.js';
 import { inTransaction } from '../platform/mysql.js';
+import type { Redis } from '../platform/redis.js';
 
 /** How long one caller waits for its turn while others change the same coupon. */
 const TURN_LIMIT_MS = 5_000;

@@ -1,6 +1,5 @@
 // The operators' side of coupons, over MySQL and Redis. Writes definitions to MySQL and applies them through
 // coupons/changes.ts; reads claims; never grants or writes one.
-import type { Redis } from 'ioredis';
 import type { AuditReport, ClaimFilter, CouponDetails, CouponsService, NewCoupon, StockChange } from './coupons.js';
 import type { StockAdjustment, ClaimRow } from './coupons.js';
 import { audit } from './audit.js';
@@ -28,6 +27,7 @@ import { StampedeError } from '../platform/errors.js';
 import type { Log } from '../platform/log.js';
 import type { Pool, Queryable, RowDataPacket } from '../platform/mysql.js';
 import { createMysqlPool, ER_DUP_ENTRY, inTransaction, mysqlErrno } from '../platform/mysql.js';
+import type { Redis } from '../platform/redis.js';
 import { connectRedis } from '../platform/redis.js';
 import type { Settings } from '../platform/settings.js';
 

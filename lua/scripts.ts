@@ -2,8 +2,8 @@
 // per script; a bad include is refused with file and line. Knows nothing of what the scripts mean.
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import type { Redis } from 'ioredis';
 import { packagePath } from '../platform/package-root.js';
+import type { Redis } from '../platform/redis.js';
 
 export const SCRIPT_NAMES = [
   'acknowledge',

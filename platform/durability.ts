@@ -1,7 +1,7 @@
 // Whether Redis keeps what it has acknowledged: AOF on, flushed to disk before every reply. Asked at each connection and
 // again every 5 s, since an operator may change it any time; a change is noticed that much later.
-import type { Redis } from 'ioredis';
 import type { Log } from './log.js';
+import type { Redis } from './redis.js';
 
 const CHECK_INTERVAL_MS = 5_000;
 

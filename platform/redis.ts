@@ -1,8 +1,15 @@
-// Connections to Redis, one kind per purpose, because what is right for a claim is wrong for a job.
-// Nothing else in the project creates an ioredis client.
-import { Redis } from 'ioredis';
+// Connections to Redis, one kind per purpose, because what is right for a claim is wrong for a job. One server and a Redis
+// Cluster look alike to the rest of the project, as long as a command names its keys. Nothing else creates an ioredis client.
+import { Cluster, Redis as Server } from 'ioredis';
 import type { RedisOptions } from 'ioredis';
 import type { Log } from './log.js';
+import { RequestCluster } from './redis-cluster.js';
+import { clusterSeeds } from './redis-url.js';
+
+/** A client of whatever REDIS_URL names. */
+export type Redis = Server | Cluster;
+/** A client of one server: the only one, or a node of the cluster. */
+export type RedisServer = Server;
 
 const RECONNECT_DELAY_MS_MIN = 50;
 const RECONNECT_DELAY_MS_MAX = 1_000;
@@ -18,9 +25,12 @@ const DISCONNECT_TIMEOUT_MS = 200;
  */
 export type RedisPurpose = { kind: 'request'; commandTimeoutMs: number } | { kind: 'jobs' };
 
-/** Opens a client that reconnects by itself until `disconnect()`; connection errors go to the log, never to an unhandled event. */
+/**
+ * Opens a client that reconnects by itself until `disconnect()`; connection errors go to the log, never to an unhandled
+ * event. `url` must be valid (redis-url.ts). Emits `server ready` with the server whenever a connection to one is made.
+ */
 export function connectRedis(url: string, purpose: RedisPurpose, log: Log): Redis {
-  const redis = purpose.kind === 'jobs' ? new Redis(url, jobsOptions) : new RequestRedis(url, requestOptions(purpose));
+  const redis = clusterSeeds(url) === undefined ? connectServer(url, purpose) : connectCluster(url, purpose, log);
   let reported = false;
   redis.on('error', (error: Error) => {
     // One line per outage, not one per attempt.
@@ -34,8 +44,29 @@ export function connectRedis(url: string, purpose: RedisPurpose, log: Log): Redi
   return redis;
 }
 
-class RequestRedis extends Redis {
-  override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
+function connectServer(url: string, purpose: RedisPurpose): Server {
+  const redis =
+    purpose.kind === 'jobs' ? new Server(url, jobsOptions) : new RequestServer(url, requestOptions(purpose));
+  redis.on('ready', () => redis.emit(SERVER_READY, redis));
+  return redis;
+}
+
+function connectCluster(url: string, purpose: RedisPurpose, log: Log): Cluster {
+  const seeds = clusterSeeds(url);
+  if (seeds === undefined) throw new Error('not a cluster');
+  const { username, password, tls } = seeds;
+  const access = { username, password, ...(tls ? { tls: {} } : {}) };
+  const nodes = [...seeds.nodes];
+  const cluster =
+    purpose.kind === 'jobs'
+      ? new Cluster(nodes, { clusterRetryStrategy: reconnectDelay, redisOptions: { ...jobsOptions, ...access } })
+      : new RequestCluster(nodes, reconnectDelay, { ...requestOptions(purpose), ...access }, log);
+  cluster.on('+node', (node: Server) => node.on('ready', () => cluster.emit(SERVER_READY, node)));
+  return cluster;
+}
+
+class RequestServer extends Server {
+  override sendCommand(...args: Parameters<Server['sendCommand']>): unknown {
     const reply = super.sendCommand(...args);
     if (reply instanceof Promise) reply.catch(this.#leaveIfSilent);
     return reply;
@@ -47,11 +78,18 @@ class RequestRedis extends Redis {
   };
 }
 
+/** Emitted by every client, with the server, when a connection to it has been made: it may be new, or have lost its data. */
+export const SERVER_READY = 'server ready';
+
+function reconnectDelay(attempt: number): number {
+  const delay = Math.min(RECONNECT_DELAY_MS_MIN * 2 ** Math.min(attempt, 10), RECONNECT_DELAY_MS_MAX);
+  return delay * (0.5 + Math.random() / 2);
+}
+
 const sharedOptions: RedisOptions = {
   connectTimeout: CONNECT_TIMEOUT_MS,
   disconnectTimeout: DISCONNECT_TIMEOUT_MS,
-  retryStrategy: (attempt) =>
-    Math.min(RECONNECT_DELAY_MS_MIN * 2 ** Math.min(attempt, 10), RECONNECT_DELAY_MS_MAX) * (0.5 + Math.random() / 2),
+  retryStrategy: reconnectDelay,
   // After a demotion the server answers READONLY for ever: leave it, and find the new master.
   reconnectOnError: (error) => error.message.startsWith('READONLY'),
   disableClientInfo: true,
@@ -70,18 +108,42 @@ function requestOptions(purpose: { commandTimeoutMs: number }): RedisOptions {
   };
 }
 
-/** Resolves when the client can send, rejects after `limitMs`. */
+/** The server that has this key now: the one there is, or a master of the cluster; undefined while none is connected. */
+export function serverOf(redis: Redis, key: string): RedisServer | undefined {
+  const server = redis instanceof RequestCluster ? redis.masterOf(key) : redis;
+  if (server instanceof Cluster) throw new Error('only request connections know which server has a key');
+  return server?.status === 'ready' ? server : undefined;
+}
+
+/** The servers that hold data and are connected now. */
+export function mastersOf(redis: Redis): RedisServer[] {
+  if (redis.status !== 'ready') return [];
+  const servers = redis instanceof Cluster ? redis.nodes('master') : [redis];
+  return servers.filter(({ status }) => status === 'ready');
+}
+
+/** Whether a command can be sent: to the server, or to any master of the cluster. */
+export function redisAnswers(redis: Redis): boolean {
+  return mastersOf(redis).length > 0;
+}
+
+/** Resolves when `redisAnswers`, rejects after `limitMs`. */
 export async function whenRedisReady(redis: Redis, limitMs: number): Promise<void> {
-  if (redis.status === 'ready') return;
+  if (redisAnswers(redis)) return;
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
-      redis.off('ready', done);
+      redis.off(SERVER_READY, look);
+      redis.off('ready', look);
       reject(new Error(`Redis did not answer within ${limitMs} ms`));
     }, limitMs);
-    const done = (): void => {
+    const look = (): void => {
+      if (!redisAnswers(redis)) return;
       clearTimeout(timer);
+      redis.off(SERVER_READY, look);
+      redis.off('ready', look);
       resolve();
     };
-    redis.once('ready', done);
+    redis.on(SERVER_READY, look);
+    redis.on('ready', look);
   });
 }

@@ -3,7 +3,6 @@
 import { randomBytes } from 'node:crypto';
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Redis } from 'ioredis';
 import { thisMachine } from '../platform/embedded/executables.js';
 import { findFreePort } from '../platform/embedded/free-port.js';
 import { mariadbProgram, prepareMariadb } from '../platform/embedded/mariadb-server.js';
@@ -14,6 +13,7 @@ import { startOnFreePort, startServerProcess } from '../platform/embedded/server
 import type { Log } from '../platform/log.js';
 import type { Pool } from '../platform/mysql.js';
 import { createMysqlPool } from '../platform/mysql.js';
+import type { Redis } from '../platform/redis.js';
 import { connectRedis } from '../platform/redis.js';
 import { FaultProxy } from './fault-proxy.js';
 import { Instance } from './instance.js';

@@ -6,11 +6,11 @@
 //   replica  the claim is sent once more on a line of its own, which asks WAIT after each batch. The repeat changes nothing
 //            but is a write after the claim, so what WAIT says of it holds for the claim, too; and for its return.
 //   ledger   MySQL has the row, and for a return its mark.
-import type { Redis } from 'ioredis';
 import type { ClaimLine } from './claim-line.js';
 import type { Receipt, ReturnedReceipt } from './claim-service.js';
 import type { LedgerWatch } from './ledger-watch.js';
 import type { RedisDurability } from '../../platform/durability.js';
+import type { Redis } from '../../platform/redis.js';
 
 /** Part of the claim's time limit that WAIT may use: the answer has to travel, too. */
 const WAIT_PART = 0.8;

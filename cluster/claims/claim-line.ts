@@ -1,7 +1,6 @@
 // One Redis connection with a mailbox for each shard: sends batches of claims and says what became of each. A second line
 // exists where claims wait for something on their connection (WAIT), so that the others do not wait with them.
 // Touches Redis only, and only through lua/claim.lua.
-import type { Redis } from 'ioredis';
 import type { ClaimMetrics } from './claim-metrics.js';
 import type { ClaimOutcome } from './claim-service.js';
 import { decodeReply, encodeClaims } from './claim-call.js';
@@ -12,6 +11,7 @@ import type { Scripts } from '../../lua/scripts.js';
 import { runScript } from '../../lua/scripts.js';
 import type { ErrorCode } from '../../platform/errors.js';
 import type { Log } from '../../platform/log.js';
+import type { Redis } from '../../platform/redis.js';
 import type { Settings } from '../../platform/settings.js';
 
 /** Claims of one script call: about 2.5 ms of Redis at 5 µs a claim, so other shards do not notice. */

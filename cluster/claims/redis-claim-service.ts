@@ -1,6 +1,5 @@
 // The claim path of one process: claim lines to Redis, acknowledgement levels on top, epochs and the existence of coupons
 // from MySQL. Never writes to MySQL, and to Redis only through the scripts.
-import type { Redis } from 'ioredis';
 import { Acknowledgement, waitForReplicas } from './acknowledgement.js';
 import { ClaimLine, surelyNotRun } from './claim-line.js';
 import { ClaimMetrics } from './claim-metrics.js';
@@ -18,6 +17,7 @@ import type { Log } from '../../platform/log.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool, RowDataPacket } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
+import type { Redis } from '../../platform/redis.js';
 import { connectRedis } from '../../platform/redis.js';
 import type { Settings } from '../../platform/settings.js';
 

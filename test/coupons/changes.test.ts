@@ -1,10 +1,10 @@
 // Changes of coupons, with the process that makes them dying at every single step: before and after each call to MySQL and
 // to Redis. Whoever comes next finishes the change, exactly once.
-import type { Redis } from 'ioredis';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { couponsOver } from '../../coupons/mysql-redis-coupons.js';
 import type { Connection, Pool } from '../../platform/mysql.js';
+import type { Redis } from '../../platform/redis.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';

@@ -1,6 +1,5 @@
 // One installation in the test's own process: a private Redis, a database of its own, migrated, and the parts of the
 // service that the test asks for. Nothing is forked.
-import type { Redis } from 'ioredis';
 import type { ActorContext } from '../../cluster/actor.js';
 import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import { createClaimService } from '../../cluster/claims/redis-claim-service.js';
@@ -11,6 +10,7 @@ import { createLog } from '../../platform/log.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool, RowDataPacket } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
+import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import type { Settings } from '../../platform/settings.js';
 import { readSettings } from '../../platform/settings.js';

@@ -1,5 +1,4 @@
 // One shard on a real Redis, driven through the scripts alone: no workers, no MySQL.
-import type { Redis } from 'ioredis';
 import { atEndOfFile } from './cleanup.js';
 import { startTestRedis } from './servers.js';
 import type { TestServer } from './servers.js';
@@ -9,6 +8,7 @@ import { parseEntry } from '../../coupons/outbox.js';
 import type { ScriptName } from '../../lua/scripts.js';
 import { loadScripts, runScript } from '../../lua/scripts.js';
 import { createLog } from '../../platform/log.js';
+import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 
 const SHARD = 7;

@@ -1,7 +1,7 @@
 // lua/change.lua: versions are applied once, in order, and more or less stock is decided where the stock is.
-import type { Redis } from 'ioredis';
 import { beforeAll, beforeEach, expect, it } from 'vitest';
 import { CODE } from '../../lua/codes.js';
+import type { Redis } from '../../platform/redis.js';
 import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 
 let redis: Redis;

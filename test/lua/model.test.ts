@@ -1,9 +1,9 @@
 // The scripts against a plain model: random sequences of claims, returns, pauses, windows, stock changes and acknowledgements, with
 // every answer compared and every invariant checked after every step.
 import fc from 'fast-check';
-import type { Redis } from 'ioredis';
 import { beforeAll, expect, it } from 'vitest';
 import { CODE } from '../../lua/codes.js';
+import type { Redis } from '../../platform/redis.js';
 import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 
 const RUNS = 150;

@@ -1,7 +1,7 @@
 // lua/return.lua, every branch, on a real Redis.
-import type { Redis } from 'ioredis';
 import { beforeAll, beforeEach, expect, it } from 'vitest';
 import { CODE } from '../../lua/codes.js';
+import type { Redis } from '../../platform/redis.js';
 import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 
 let redis: Redis;

@@ -1,7 +1,7 @@
 // Request connections: what was in flight when a connection broke is unknown, and stays unsent.
-import type { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createLog } from '../../platform/log.js';
+import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import type { TestServer } from '../harness/servers.js';
 import { startTestRedis } from '../harness/servers.js';

@@ -1,11 +1,11 @@
 // Parts of the service and connections dying in the middle of a burst. The service goes on; nothing that a user was
 // promised is missing, nothing is doubled.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../../platform/log.js';
 import type { Pool } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
+import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import { Crowd, users } from '../harness/crowd.js';

@@ -1,9 +1,9 @@
 // Scheduled and retried work, run by BullMQ in the ledger process: one queue, one worker, and the table of jobs that they
 // know. The claim path does not come through here.
 import { Queue, Worker } from 'bullmq';
-import type { Redis } from 'ioredis';
 import type { Log } from '../../platform/log.js';
 import type { Metrics } from '../../platform/metrics/metrics.js';
+import type { Redis } from '../../platform/redis.js';
 import { connectRedis } from '../../platform/redis.js';
 import { JobMetrics } from './job-metrics.js';
 

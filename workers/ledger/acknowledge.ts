@@ -1,9 +1,9 @@
 // Takes committed entries out of a shard's outbox (lua/acknowledge.lua) and raises the ceilings in Redis.
-import type { Redis } from 'ioredis';
 import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import { CODE } from '../../lua/codes.js';
 import type { Scripts } from '../../lua/scripts.js';
 import { runScript } from '../../lua/scripts.js';
+import type { Redis } from '../../platform/redis.js';
 
 export interface Acknowledgement {
   readonly shard: number;

@@ -2,7 +2,6 @@
 // role that writes claims to MySQL. Serves no requests.
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Redis } from 'ioredis';
 import type { Actor, ActorContext } from '../../cluster/actor.js';
 import { outboxKey } from '../../coupons/keys.js';
 import { ensureShards, Shards } from '../../coupons/shards.js';
@@ -10,6 +9,7 @@ import { loadScripts } from '../../lua/scripts.js';
 import { ConfigurationError } from '../../platform/errors.js';
 import type { Pool } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
+import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import { finishChangesJob } from '../jobs/finish-changes.js';
 import { Jobs } from '../jobs/jobs.js';

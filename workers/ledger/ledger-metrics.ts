@@ -1,10 +1,10 @@
 // What the ledger counts and measures: rows on their way to MySQL, what waits in the outbox and for how long, the shards and
 // the writer threads. Looks at Redis and MySQL only when somebody asks for the metrics, and reads only.
-import type { Redis } from 'ioredis';
 import { outboxKey } from '../../coupons/keys.js';
 import { readShards } from '../../coupons/shards.js';
 import type { Histogram, Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool } from '../../platform/mysql.js';
+import type { Redis } from '../../platform/redis.js';
 import type { ShardLedger } from './shard-ledger.js';
 import type { WriteEntries, WriterPool } from './writer-pool.js';
 

@@ -1,9 +1,9 @@
 // Reads the outbox streams of all open shards as one consumer of the group, on one blocking connection, and hands the
 // entries to the shards. Never acknowledges anything.
-import type { Redis } from 'ioredis';
 import { LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { RawEntry } from '../../coupons/outbox.js';
 import type { Log } from '../../platform/log.js';
+import type { Redis } from '../../platform/redis.js';
 import { backoff, pause } from './backoff.js';
 import type { ShardLedger } from './shard-ledger.js';
 

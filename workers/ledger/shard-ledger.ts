@@ -4,11 +4,11 @@
 //   closed   holds nothing: entries that it had been given stay pending in Redis and come again.
 //   open     under one epoch. Accepts entries up to a limit; a batch that fails is tried again, with backoff, until it
 //            succeeds or the shard is closed. MySQL or Redis telling of another epoch closes it.
-import type { Redis } from 'ioredis';
 import type { OutboxEntry, RawEntry } from '../../coupons/outbox.js';
 import { parseEntry } from '../../coupons/outbox.js';
 import type { Scripts } from '../../lua/scripts.js';
 import type { Log } from '../../platform/log.js';
+import type { Redis } from '../../platform/redis.js';
 import { acknowledge } from './acknowledge.js';
 import { backoff } from './backoff.js';
 import type { WriteEntries, WrittenBatch } from './writer-pool.js';

@@ -1,6 +1,6 @@
 // Watches over all shards: a shard that is not open where it should be (Redis restarted, failed over, lost keys, or the
-// first start) is rebuilt; one that somebody else has rebuilt is opened here under its new epoch.
-import type { Redis } from 'ioredis';
+// first start) is rebuilt; one that somebody else has rebuilt is opened here under its new epoch. Shards are looked at one
+// beside the other: one whose Redis does not answer, or whose rebuild takes long, keeps no other waiting.
 import { fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { ShardRow } from '../../coupons/shards.js';
 import { readShards } from '../../coupons/shards.js';
@@ -24,116 +24,144 @@ const TAKE_OVER_COUNT = 1_000;
 export class ShardWatch {
   readonly #context: RebuildContext;
   readonly #consumer: string;
-  readonly #shards: readonly ShardLedger[];
+  readonly #shards: readonly WatchedShard[];
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
-  /** When a rebuild that failed may be tried again, by shard. */
-  readonly #notBefore = new Map<number, number>();
-  #takenOverAt = -Infinity;
   #trouble = '';
 
   constructor(context: RebuildContext, consumer: string, shards: readonly ShardLedger[]) {
     this.#context = context;
     this.#consumer = consumer;
-    this.#shards = shards;
+    this.#shards = shards.map((ledger) => new WatchedShard(ledger));
   }
 
   start(): void {
     this.#loop ??= this.#watch();
   }
 
-  /** Resolves when a rebuild that is under way has ended. */
+  /** Resolves when the rebuilds that are under way have ended. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop;
+    await Promise.all(this.#shards.map(({ look }) => look ?? Promise.resolve()));
   }
 
-  /** True while the databases do not let it watch. */
+  /** True while the databases do not let it watch any shard. */
   get blind(): boolean {
-    return this.#trouble !== '';
+    return this.#trouble !== '' || this.#shards.every(({ trouble }) => trouble !== '');
   }
 
   /** Shards that this process does not serve. */
   closedShards(): number {
-    return this.#shards.filter((shard) => shard.epoch === undefined).length;
+    return this.#shards.filter(({ ledger }) => ledger.epoch === undefined).length;
   }
 
   async #watch(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        await this.#look();
-        await this.#takeOver();
+        for (const row of await readShards(this.#context.mysql)) this.#begin(row);
         this.#trouble = '';
       } catch (error) {
-        this.#report(error);
+        this.#trouble = this.#report(error, this.#trouble);
       }
       await pause(WATCH_INTERVAL_MS, signal);
     }
   }
 
-  async #look(): Promise<void> {
-    const rows = await readShards(this.#context.mysql);
-    const standing = await Promise.all(rows.map((row) => this.#stands(this.#context.redis, row)));
-    for (const [index, row] of rows.entries()) {
-      const shard = this.#shards[row.shard];
-      if (shard === undefined || this.#stopping.signal.aborted) continue;
-      if (standing[index] === true) {
-        if (shard.epoch === row.epoch) continue;
-        await shard.close();
-        shard.open(row.epoch);
-      } else {
-        await shard.close();
-        await this.#rebuild(shard, row.epoch);
-      }
-    }
+  /** One look at a time: a row that was read while a look was under way is dropped, since the next one comes soon. */
+  #begin(row: ShardRow): void {
+    const shard = this.#shards[row.shard];
+    if (shard === undefined || shard.look !== undefined || this.#stopping.signal.aborted) return;
+    shard.look = this.#look(shard, row)
+      .then(
+        () => {
+          shard.trouble = '';
+        },
+        (error: unknown) => {
+          shard.trouble = this.#report(error, shard.trouble, row.shard);
+        },
+      )
+      .finally(() => {
+        shard.look = undefined;
+      });
   }
 
-  async #stands(redis: Redis, row: ShardRow): Promise<boolean> {
+  async #look(shard: WatchedShard, row: ShardRow): Promise<void> {
+    const { ledger } = shard;
+    if (!(await this.#stands(row))) {
+      await ledger.close();
+      await this.#rebuild(shard, row.epoch);
+      return;
+    }
+    if (ledger.epoch !== row.epoch) {
+      await ledger.close();
+      ledger.open(row.epoch);
+    }
+    await this.#takeOver(shard);
+  }
+
+  async #stands(row: ShardRow): Promise<boolean> {
     if (row.state !== 'open') return false;
-    const { scripts } = this.#context;
+    const { redis, scripts } = this.#context;
     return (await runScript(redis, scripts.fence_state, [fenceKey(row.shard)], [row.epoch])) === 1;
   }
 
-  /** A shard that cannot be rebuilt now is left for a later look, and never keeps the others waiting. */
-  async #rebuild(shard: ShardLedger, seenEpoch: number): Promise<void> {
-    if ((this.#notBefore.get(shard.shard) ?? 0) > performance.now()) return;
+  /** A shard that cannot be rebuilt now is left for a later look. */
+  async #rebuild(shard: WatchedShard, seenEpoch: number): Promise<void> {
+    if (shard.rebuildNotBefore > performance.now() || this.#stopping.signal.aborted) return;
     const { log } = this.#context;
+    const { ledger } = shard;
     try {
-      const epoch = await rebuildShard(this.#context, shard.shard, seenEpoch);
-      if (epoch !== undefined) shard.open(epoch);
-      this.#notBefore.delete(shard.shard);
+      const epoch = await rebuildShard(this.#context, ledger.shard, seenEpoch);
+      if (epoch !== undefined) ledger.open(epoch);
     } catch (error) {
-      this.#notBefore.set(shard.shard, performance.now() + REBUILD_PAUSE_MS);
-      if (error instanceof RebuildOvertaken) log.info({ shard: shard.shard }, `rebuild given up: ${error.message}`);
-      else log.error({ err: error, shard: shard.shard }, 'rebuild failed, trying again');
+      shard.rebuildNotBefore = performance.now() + REBUILD_PAUSE_MS;
+      if (error instanceof RebuildOvertaken) log.info({ shard: ledger.shard }, `rebuild given up: ${error.message}`);
+      else log.error({ err: error, shard: ledger.shard }, 'rebuild failed, trying again');
     }
   }
 
   /** Entries of dead consumers become ours. */
-  async #takeOver(): Promise<void> {
-    if (performance.now() - this.#takenOverAt < TAKE_OVER_INTERVAL_MS) return;
-    this.#takenOverAt = performance.now();
-    for (const shard of this.#shards) {
-      if (shard.epoch === undefined) continue;
-      const [, ids] = (await this.#context.redis.xautoclaim(
-        outboxKey(shard.shard),
-        LEDGER_GROUP,
-        this.#consumer,
-        ABANDONED_AFTER_MS,
-        '0',
-        'COUNT',
-        TAKE_OVER_COUNT,
-        'JUSTID',
-      )) as [string, string[]];
-      if (ids.length > 0) shard.readPendingAgain();
-    }
+  async #takeOver(shard: WatchedShard): Promise<void> {
+    if (performance.now() - shard.takenOverAt < TAKE_OVER_INTERVAL_MS) return;
+    shard.takenOverAt = performance.now();
+    const [, ids] = (await this.#context.redis.xautoclaim(
+      outboxKey(shard.ledger.shard),
+      LEDGER_GROUP,
+      this.#consumer,
+      ABANDONED_AFTER_MS,
+      '0',
+      'COUNT',
+      TAKE_OVER_COUNT,
+      'JUSTID',
+    )) as [string, string[]];
+    if (ids.length > 0) shard.ledger.readPendingAgain();
   }
 
-  /** One line per kind of trouble, not one per look. */
-  #report(error: unknown): void {
+  /** One line per kind of trouble, not one per look. Returns what the trouble is. */
+  #report(error: unknown, known: string, shard?: number): string {
     const trouble = messageOf(error);
-    if (trouble !== this.#trouble) this.#context.log.warn({ err: error }, 'shards cannot be watched now, trying again');
-    this.#trouble = trouble;
+    if (trouble !== known) {
+      const what = shard === undefined ? 'shards cannot be watched now' : 'shard cannot be watched now';
+      this.#context.log.warn({ err: error, shard }, `${what}, trying again`);
+    }
+    return trouble;
+  }
+}
+
+/** What the watch knows of one shard. */
+class WatchedShard {
+  readonly ledger: ShardLedger;
+  /** The look that is under way. */
+  look: Promise<void> | undefined;
+  /** Why the latest look failed; '' when it did not. */
+  trouble = '';
+  /** When a rebuild that failed may be tried again. */
+  rebuildNotBefore = -Infinity;
+  takenOverAt = -Infinity;
+
+  constructor(ledger: ShardLedger) {
+    this.ledger = ledger;
   }
 }

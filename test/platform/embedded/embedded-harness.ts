@@ -2,10 +2,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Redis } from 'ioredis';
 import type { Connection } from '../../../platform/mysql.js';
 import { connectMysql } from '../../../platform/mysql.js';
 import { createLog } from '../../../platform/log.js';
+import type { Redis } from '../../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../../platform/redis.js';
 import { packagePath } from '../../../platform/package-root.js';
 import type { EmbeddedServers } from '../../../platform/embedded/servers.js';

@@ -1,13 +1,13 @@
 // The right to rebuild one shard: an epoch and a token, taken by compare-and-set on the shard's row. Every write of a
 // rebuild goes through here or checks the same two, so a rebuild that was overtaken, or that slept, stops by itself.
 import { randomUUID } from 'node:crypto';
-import type { Redis } from 'ioredis';
 import { CODE } from '../../../lua/codes.js';
 import type { ScriptName, Scripts } from '../../../lua/scripts.js';
 import { runScript } from '../../../lua/scripts.js';
 import type { Log } from '../../../platform/log.js';
 import type { Connection, Pool, Queryable, ResultSetHeader, RowDataPacket } from '../../../platform/mysql.js';
 import { inTransaction } from '../../../platform/mysql.js';
+import type { Redis } from '../../../platform/redis.js';
 import type { WriteEntries } from '../writer-pool.js';
 
 /** A rebuild by somebody else that has not moved for this long is taken over. Each chunk moves it. */
