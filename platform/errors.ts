@@ -34,6 +34,8 @@ export const ERRORS = {
     retryAfterSeconds: 1,
   },
 
+  rate_limited: { status: 429, title: 'Too many requests. The RateLimit header says when there may be more.' },
+
   // Malformed requests.
   invalid_coupon_id: { status: 400, title: 'A coupon id has 1 to 64 characters out of A-Z a-z 0-9 _ -.' },
   invalid_user_id: { status: 400, title: 'A user id has 1 to 64 bytes of UTF-8 without control characters.' },

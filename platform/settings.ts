@@ -30,6 +30,15 @@ export interface Settings {
   readonly defaultAck: 'redis' | 'fsync' | 'replica' | 'ledger' | undefined;
   readonly replicaCount: number;
   readonly mailboxDepthMax: number;
+  /** Event loop delay in ms beyond which claims are refused. */
+  readonly loopDelayMaxMs: number;
+  /** Requests a minute in each http worker; 0: no limit. */
+  readonly addressRateLimit: number;
+  readonly userRateLimit: number;
+  /** Addresses and networks whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  /** Names, beyond the safe ones, under which the admin API may be asked for. */
+  readonly adminAllowedHosts: readonly string[];
   readonly drainTimeoutMs: number;
   readonly logLevel: string;
   readonly diagnostics: 'on' | 'off';
@@ -169,6 +178,39 @@ export const SETTINGS: SettingsTable = {
     meaning: 'Claims that may wait in the mailbox of one shard in one process before more are answered `overloaded`.',
     read: whole(8_192, 1, MAILBOX_DEPTH_LIMIT),
   },
+  loopDelayMaxMs: {
+    variable: 'LOOP_DELAY_MAX_MS',
+    defaultText: '500',
+    meaning: 'Milliseconds that the event loop of an `http` worker may be late before it refuses a part of the claims.',
+    read: whole(500, 20, 60_000),
+  },
+  addressRateLimit: {
+    variable: 'ADDRESS_RATE_LIMIT',
+    defaultText: '0',
+    meaning:
+      'Requests that one address (IPv6: one /64 network) may send in a minute to each `http` worker. 0: no limit. Behind a gateway it needs TRUSTED_PROXIES.',
+    read: whole(0, 0, 1_000_000),
+  },
+  userRateLimit: {
+    variable: 'USER_RATE_LIMIT',
+    defaultText: '0',
+    meaning: 'Requests that one user may send in a minute to each `http` worker. 0: no limit.',
+    read: whole(0, 0, 1_000_000),
+  },
+  trustedProxies: {
+    variable: 'TRUSTED_PROXIES',
+    defaultText: 'none',
+    meaning:
+      'Addresses and networks (`10.0.0.0/8`), with commas, whose `X-Forwarded-For` names the address that is counted.',
+    read: list(isNetwork, 'addresses and networks such as 10.0.0.0/8'),
+  },
+  adminAllowedHosts: {
+    variable: 'ADMIN_ALLOWED_HOSTS',
+    defaultText: 'none',
+    meaning:
+      'Host names with a dot, with commas, under which the admin API may be asked for. Addresses, names without a dot and `*.localhost` always may.',
+    read: list(isHostName, 'host names without ports'),
+  },
   drainTimeoutMs: {
     variable: 'DRAIN_TIMEOUT_MS',
     defaultText: '20000',
@@ -260,6 +302,27 @@ function oneOf<T extends string>(values: readonly T[], fallback: T) {
       throw new ConfigurationError(`${variable} must be one of ${values.join(', ')}, not "${value}".`);
     return found;
   };
+}
+
+/** Items with commas between them, in lower case. */
+function list(isItem: (item: string) => boolean, items: string) {
+  return (value: string | undefined, variable: string): readonly string[] => {
+    if (value === undefined) return [];
+    const found = value.split(',').map((item) => item.trim().toLowerCase());
+    if (!found.every(isItem))
+      throw new ConfigurationError(`${variable} must be ${items}, with commas, not "${value}".`);
+    return found;
+  };
+}
+
+function isHostName(item: string): boolean {
+  return /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(item);
+}
+
+function isNetwork(item: string): boolean {
+  const [, address = '', bits] = /^([\da-f.:]+)(?:\/(\d{1,3}))?$/.exec(item) ?? [];
+  const version = isIP(address);
+  return version !== 0 && Number(bits ?? 0) <= (version === 4 ? 32 : 128);
 }
 
 function url(protocols: readonly string[]) {

@@ -10,7 +10,8 @@
 //             takes with it all that has gathered, up to `batchMax`. So batches grow with the load by themselves, and
 //             nobody waits for a timer to fill one.
 //
-//   put      depth full → `overloaded` at once. Else the claim waits, and idle → gathering.
+//   put      depth full, or so much waits that at the pace of the last calls a claim would wait for half its time limit →
+//            `overloaded` at once, rather than late. Else the claim waits, and idle → gathering.
 //   flush    gathering → sending, while a call is free and claims wait.
 //   reply    `send` has settled its claims → flush again; nothing left → idle.
 //   expiry   a claim that is `timeLimitMs` old is answered: `unavailable` if it was never sent (surely not granted),
@@ -61,12 +62,17 @@ const UNKNOWN: ClaimOutcome = { status: 'refused', code: 'outcome_unknown' };
 /** How precisely expiry is kept: one timer per busy mailbox looks this often. */
 const EXPIRY_INTERVAL_MS = 50;
 
+/** What the newest call counts in the pace: one slow call must not refuse anybody. */
+const PACE_WEIGHT = 0.25;
+
 export class Mailbox {
   readonly #limits: MailboxLimits;
   readonly #send: (batch: readonly PendingClaim[]) => Promise<void>;
   #waiting: PendingClaim[] = [];
   readonly #inFlight = new Set<readonly PendingClaim[]>();
   readonly #calls = new Set<Promise<void>>();
+  /** How long the last calls took, the newest counting most. */
+  #callMs = 0;
   #flushScheduled = false;
   #closed = false;
   #expiryTimer: NodeJS.Timeout | undefined;
@@ -108,11 +114,12 @@ export class Mailbox {
       answer(NOT_SENT);
       return;
     }
-    if (this.#waiting.length >= this.#limits.depthMax) {
+    const { depthMax, timeLimitMs } = this.#limits;
+    if (this.#waiting.length >= depthMax || this.#expectedWaitMs() > timeLimitMs / 2) {
       answer(OVERLOADED);
       return;
     }
-    this.#waiting.push(new PendingClaim(couponId, userId, performance.now() + this.#limits.timeLimitMs, answer));
+    this.#waiting.push(new PendingClaim(couponId, userId, performance.now() + timeLimitMs, answer));
     this.#expiryTimer ??= setInterval(() => this.#expire(), EXPIRY_INTERVAL_MS);
     if (!this.#flushScheduled && this.#calls.size < this.#limits.callsMax) {
       this.#flushScheduled = true;
@@ -132,11 +139,19 @@ export class Mailbox {
     this.#restIfIdle();
   }
 
+  /** Until a claim that is put now would be sent. */
+  #expectedWaitMs(): number {
+    const { batchMax, callsMax } = this.#limits;
+    return (this.#waiting.length / (batchMax * callsMax)) * this.#callMs;
+  }
+
   #flush(): void {
     while (this.#waiting.length > 0 && this.#calls.size < this.#limits.callsMax) {
       const batch = this.#waiting.splice(0, this.#limits.batchMax);
       this.#inFlight.add(batch);
+      const sentAt = performance.now();
       const call = this.#send(batch).then(() => {
+        this.#callMs += (performance.now() - sentAt - this.#callMs) * PACE_WEIGHT;
         this.#calls.delete(call);
         this.#inFlight.delete(batch);
         this.#flush();

@@ -15,6 +15,7 @@ import { registerOpenApi } from './openapi.js';
 import type { ApiDescription } from './openapi.js';
 import { sendProblem } from './problems.js';
 import { createRequestIds } from './request-id.js';
+import { SECURITY_HEADERS } from './security-headers.js';
 
 export type ApiInstance = FastifyInstance<
   Server,
@@ -29,6 +30,8 @@ export interface ApiServerOptions {
   readonly limits: HttpLimits;
   readonly description: ApiDescription;
   readonly unreadyReasons: () => string[];
+  /** Whose X-Forwarded-For is believed when a route asks for `request.ip`. Default: nobody's. */
+  readonly trustedProxies?: readonly string[];
   /**
    * Runs before anything else, also for addresses that do not exist: false when it has answered the request itself.
    */
@@ -45,7 +48,7 @@ export interface ApiServer {
 const JSON_BODY = /^application\/(?:[\w.+-]+\+)?json(?:;|$)/;
 
 export function createApiServer(options: ApiServerOptions): ApiServer {
-  const { log, limits } = options;
+  const { log, limits, trustedProxies = [] } = options;
   let draining = false;
 
   const app = fastify({
@@ -57,6 +60,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     requestTimeout: limits.requestTimeoutMs,
     maxRequestsPerSocket: 0,
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     // Ids that are too long shall be told so by the route, not vanish as 404.
     routerOptions: { maxParamLength: limits.urlLengthMax },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
@@ -87,7 +91,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
 
   /** False when the request has been answered already. */
   function begin(request: FastifyRequest, reply: FastifyReply): boolean {
-    reply.header('x-request-id', request.id);
+    reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
     if (draining) reply.header('connection', 'close');
     const { raw } = request;
     if (raw.headers.host === undefined && raw.httpVersion === '1.1') {

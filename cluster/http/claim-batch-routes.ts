@@ -61,9 +61,10 @@ export function claimBatchRoutes(
           else refuse(reply, refusal);
         },
         config: {
+          cost: 'batch',
           problems: [
             ...(['invalid_coupon_id', 'invalid_json', 'invalid_body', 'body_too_large'] as const),
-            ...(['unsupported_media_type', 'unauthenticated', 'forbidden'] as const),
+            ...(['unsupported_media_type', 'unauthenticated', 'forbidden', 'rate_limited', 'overloaded'] as const),
           ],
         },
         schema: {

@@ -47,20 +47,22 @@ export const CLAIM_REFUSALS: readonly ErrorCode[] = [
 const CLAIM_PROBLEMS: readonly ErrorCode[] = [
   ...CLAIM_REFUSALS,
   ...(['invalid_coupon_id', 'invalid_user_id', 'invalid_json', 'invalid_body'] as const),
-  ...(['body_too_large', 'unsupported_media_type', 'unauthenticated'] as const),
+  ...(['body_too_large', 'unsupported_media_type', 'unauthenticated', 'rate_limited'] as const),
 ];
 const RECEIPT_PROBLEMS: readonly ErrorCode[] = [
   ...(['not_claimed', 'returned', 'unknown_coupon'] as const),
   ...(['invalid_coupon_id', 'invalid_user_id', 'unauthenticated'] as const),
+  'rate_limited',
   ...BUSY,
 ];
 const RETURN_PROBLEMS: readonly ErrorCode[] = [
   ...(['not_claimed', 'not_returnable', 'unknown_coupon'] as const),
   ...(['invalid_coupon_id', 'invalid_user_id', 'invalid_json', 'invalid_body'] as const),
   ...(['body_too_large', 'unsupported_media_type', 'unauthenticated'] as const),
+  'rate_limited',
   ...BUSY,
 ];
-const COUPON_PROBLEMS: readonly ErrorCode[] = ['unknown_coupon', 'invalid_coupon_id', ...BUSY];
+const COUPON_PROBLEMS: readonly ErrorCode[] = ['unknown_coupon', 'invalid_coupon_id', 'rate_limited', ...BUSY];
 
 /** The user is asked for where the answer depends on who asks. */
 export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPluginCallbackTypebox {
@@ -73,7 +75,7 @@ export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPl
     app.post(
       '/v1/coupons/:couponId/claims',
       {
-        config: { problems: CLAIM_PROBLEMS },
+        config: { problems: CLAIM_PROBLEMS, cost: 'claim' },
         schema: {
           summary: 'Claim one unit',
           description:

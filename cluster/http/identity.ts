@@ -1,14 +1,13 @@
-// Who asks: the user id of a request, from a trusted gateway's header or from a bearer token. Nothing else of the
-// service decides who somebody is, and nothing behind this door sees a header or a token.
+// Who asks: the user id of a request, from a trusted gateway's header (here) or from a bearer token (token-identity.ts).
+// Nothing else of the service decides who somebody is, and nothing behind this door sees a header or a token.
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
-import type { JWTVerifyGetKey, JWTVerifyOptions } from 'jose';
 import { isUserId } from '../../coupons/ids.js';
 import type { ErrorCode } from '../../platform/errors.js';
 import type { Log } from '../../platform/log.js';
 import type { Settings } from '../../platform/settings.js';
-import { bearerToken, createSecretTest } from './secrets.js';
+import { createSecretTest } from './secrets.js';
+import { identifyByToken } from './token-identity.js';
 
 export interface Refusal {
   readonly code: ErrorCode;
@@ -17,21 +16,11 @@ export interface Refusal {
   readonly challenge?: string;
 }
 
-/** The user id, or why there is none. Never rejects; `trusted` mode answers without a promise, for the hot path's sake. */
+/** The user id, or why there is none. Never rejects; answers without a promise where it can, for the hot path's sake. */
 export type Identify = (request: IncomingMessage) => string | Refusal | Promise<string | Refusal>;
 
-/** Clocks of issuer and service may differ by this much. */
-const CLOCK_TOLERANCE_S = 5;
-/** One fetch of the key set. Claims wait for it when the first token arrives or a new key appears. */
-const JWKS_TIMEOUT_MS = 3_000;
-/** Tokens with unknown key ids make the key set be fetched again no more often than this. */
-const JWKS_COOLDOWN_MS = 30_000;
-/** A key that its issuer withdrew is trusted no longer than this. */
-const JWKS_CACHE_MS = 600_000;
-const PUBLIC_KEY_ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'];
-
 export function createIdentify(settings: Settings, log: Log): Identify {
-  return settings.authMode === 'jwt' ? identifyByToken(settings, log) : identifyByGateway(settings.gatewayToken);
+  return settings.authMode === 'jwt' ? identifyByToken(settings, log) : identifyByGateway(settings.gatewayToken, log);
 }
 
 const GATEWAY_CHALLENGE = 'Gateway realm="stampede"';
@@ -67,11 +56,14 @@ function admitGateway(gatewayToken: string | undefined): AdmitServer {
   };
 }
 
-function identifyByGateway(gatewayToken: string | undefined): Identify {
+function identifyByGateway(gatewayToken: string | undefined, log: Log): Identify {
   const admit = admitGateway(gatewayToken);
+  // With a token it is the gateway's business who stands in front of it.
+  const notice = gatewayToken === undefined ? noticeProxies(log) : () => undefined;
   return (request) => {
     const refusal = admit(request);
     if (refusal !== undefined) return refusal;
+    notice(request);
     const { headers, rawHeaders } = request;
     const value = headers['x-user-id'];
     if (typeof value !== 'string') return NO_USER;
@@ -100,77 +92,19 @@ function countOf(name: string, rawHeaders: readonly string[]): number {
   return count;
 }
 
-const NO_TOKEN: Refusal = {
-  code: 'unauthenticated',
-  detail: 'There is no bearer token.',
-  challenge: 'Bearer realm="stampede"',
-};
-const KEYS_AWAY: Refusal = { code: 'unavailable', detail: 'The keys to check tokens with cannot be fetched now.' };
+const FORWARDING_HEADERS = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'];
+const PROXY_WARNING_EVERY_MS = 3_600_000;
 
-function identifyByToken(settings: Settings, log: Log): Identify {
-  const verify = createVerify(settings);
-  let keysAway = false;
-  return async ({ headers }) => {
-    const token = bearerToken(headers.authorization);
-    if (token === undefined) return NO_TOKEN;
-    try {
-      const subject = await verify(token);
-      keysAway = false;
-      if (typeof subject === 'string' && isUserId(subject)) return subject;
-      return badToken('its "sub" is no user id');
-    } catch (error) {
-      if (isFaultOfToken(error)) return badToken(error.message);
-      // One line per outage, not one per request.
-      if (!keysAway) log.warn({ err: error }, 'the keys to check tokens with cannot be fetched');
-      keysAway = true;
-      return KEYS_AWAY;
-    }
+/**
+ * Warns, once an hour at the most, when a proxy forwards requests to a listener that believes everybody: whoever reaches the
+ * proxy can then claim as anybody, unless the proxy sets X-User-Id itself.
+ */
+function noticeProxies(log: Log): (request: IncomingMessage) => void {
+  let silentUntil = -Infinity;
+  return ({ headers }) => {
+    const header = FORWARDING_HEADERS.find((name) => headers[name] !== undefined);
+    if (header === undefined || performance.now() < silentUntil) return;
+    silentUntil = performance.now() + PROXY_WARNING_EVERY_MS;
+    log.warn({ header }, 'requests come through a proxy, and GATEWAY_TOKEN is unset: set it here and in the proxy');
   };
-}
-
-function badToken(reason: string): Refusal {
-  return {
-    code: 'unauthenticated',
-    detail: `The bearer token is not valid: ${reason}.`,
-    challenge: 'Bearer realm="stampede", error="invalid_token"',
-  };
-}
-
-/** The `sub` of a token whose signature, `exp`, `nbf`, and `iss` and `aud` where configured, hold. */
-function createVerify(settings: Settings): (token: string) => Promise<unknown> {
-  const claims: JWTVerifyOptions = {
-    clockTolerance: CLOCK_TOLERANCE_S,
-    requiredClaims: ['sub'],
-    ...(settings.jwtIssuer !== undefined && { issuer: settings.jwtIssuer }),
-    ...(settings.jwtAudience !== undefined && { audience: settings.jwtAudience }),
-  };
-  if (settings.jwtSecret !== undefined) {
-    // Only this algorithm for a shared key, and never it for public ones: a public key must not pass as a shared one.
-    const key = new TextEncoder().encode(settings.jwtSecret);
-    const options = { ...claims, algorithms: ['HS256'] };
-    return async (token) => (await jwtVerify(token, key, options)).payload.sub;
-  }
-  const keys = remoteKeys(settings);
-  const options = { ...claims, algorithms: PUBLIC_KEY_ALGORITHMS };
-  return async (token) => (await jwtVerify(token, keys, options)).payload.sub;
-}
-
-function remoteKeys({ jwtJwksUrl }: Settings): JWTVerifyGetKey {
-  if (jwtJwksUrl === undefined) throw new TypeError('jwt mode without a key: settings were not checked');
-  return createRemoteJWKSet(new URL(jwtJwksUrl), {
-    timeoutDuration: JWKS_TIMEOUT_MS,
-    cooldownDuration: JWKS_COOLDOWN_MS,
-    cacheMaxAge: JWKS_CACHE_MS,
-  });
-}
-
-/** False for what goes wrong on the way to the key set: that is nobody's token's fault. */
-function isFaultOfToken(error: unknown): error is Error {
-  return (
-    error instanceof errors.JOSEError &&
-    !(error instanceof errors.JWKSTimeout) &&
-    !(error instanceof errors.JWKSInvalid) &&
-    // The class itself: an answer of the key server that is not 200 or no JSON.
-    error.code !== errors.JOSEError.code
-  );
 }

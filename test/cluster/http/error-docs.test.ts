@@ -89,6 +89,7 @@ test('the public API documents the paths of the contract', async () => {
     '413',
     '414',
     '415',
+    '429',
     '500',
     '503',
   ]);

@@ -3,7 +3,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import type { JWK, JWTPayload } from 'jose';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { VerifiedTokens } from '../../../cluster/http/verified-tokens.js';
 import { atEndOfFile } from '../../harness/cleanup.js';
 import { startPublicApi } from './public-api.js';
 import { exchange, expectProblem, unusedPort } from './raw-http.js';
@@ -183,6 +184,120 @@ describe('tokens by key set', async () => {
       expect((await claimWith(port, token)).status).toBe(201);
     }
     expect(keySet.fetches() - before).toBe(1);
+  });
+});
+
+describe('a token that was verified a moment ago', async () => {
+  const key = new TextEncoder().encode(SECRET);
+  const { port } = await startPublicApi({ AUTH_MODE: 'jwt', JWT_SECRET: SECRET });
+  const sign = (payload: JWTPayload): Promise<string> =>
+    new SignJWT(payload).setProtectedHeader({ alg: 'HS256' }).sign(key);
+  const verifications = vi.spyOn(crypto.subtle, 'verify');
+  // The clock alone: timers and sockets go on.
+  const setClock = (offsetMs: number): unknown => vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offsetMs });
+  afterEach(() => vi.useRealTimers());
+
+  test('is not verified again', async () => {
+    const token = await sign({ sub: 'ann', exp: inSeconds(600) });
+    verifications.mockClear();
+    for (let i = 0; i < 5; i++) expect((await claimWith(port, token)).status).toBe(i === 0 ? 201 : 200);
+    expect(verifications).toHaveBeenCalledTimes(1);
+  });
+
+  test('counts no longer than its exp says', async () => {
+    const token = await sign({ sub: 'bob', exp: inSeconds(30) });
+    expect((await claimWith(port, token)).status).toBe(201);
+    setClock(29_000);
+    expect((await claimWith(port, token)).status).toBe(200);
+    vi.useRealTimers();
+    setClock(36_000);
+    expectUnauthenticated(await claimWith(port, token));
+  });
+
+  test('is verified again after a minute', async () => {
+    const token = await sign({ sub: 'cid' });
+    await claimWith(port, token);
+    verifications.mockClear();
+    setClock(61_000);
+    expect((await claimWith(port, token)).status).toBe(200);
+    expect(verifications).toHaveBeenCalledTimes(1);
+  });
+
+  test('is another one as soon as one letter of it is', async () => {
+    const token = await sign({ sub: 'dan', exp: inSeconds(600) });
+    expect((await claimWith(port, token)).status).toBe(201);
+    for (const end of ['A', 'Q', 'g', 'w']) {
+      const other = token.slice(0, -1) + end;
+      if (other !== token) expectUnauthenticated(await claimWith(port, other));
+    }
+  });
+
+  test('is forgotten when there are too many, the oldest first', () => {
+    const tokens = new VerifiedTokens({ countMax: 3, lifetimeMs: 60_000 });
+    for (const user of ['a', 'b', 'c', 'a', 'd']) tokens.remember(`token of ${user}`, user, undefined);
+    expect(tokens.count).toBe(3);
+    expect(['a', 'b', 'c', 'd'].map((user) => tokens.userOf(`token of ${user}`))).toEqual(['a', undefined, 'c', 'd']);
+  });
+});
+
+describe('when the issuer changes its keys', async () => {
+  const keySet = await startKeySet();
+  const { port } = await startPublicApi({ AUTH_MODE: 'jwt', JWT_JWKS_URL: keySet.url });
+  const pair = async (kid: string) => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256');
+    const jwk = { ...(await exportJWK(publicKey)), kid };
+    const sign = (sub: string): Promise<string> =>
+      new SignJWT({ sub }).setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey);
+    return { jwk, sign };
+  };
+  afterEach(() => vi.useRealTimers());
+
+  test('a new key counts soon, unknown ones cause no storm of fetches, and a withdrawn one ends in bounded time', async () => {
+    const [old, young] = [await pair('old'), await pair('young')];
+    keySet.keys = [old.jwk];
+    const start = Date.now();
+    const at = (ms: number): unknown => vi.useFakeTimers({ toFake: ['Date'], now: start + ms });
+    at(0);
+    expect((await claimWith(port, await old.sign('ann'))).status).toBe(201);
+    keySet.keys = [old.jwk, young.jwk];
+    for (let i = 0; i < 20; i++) expectUnauthenticated(await claimWith(port, await young.sign('bob')));
+    expect(keySet.fetches()).toBe(1);
+    at(31_000);
+    expect((await claimWith(port, await young.sign('bob'))).status).toBe(201);
+    expect(keySet.fetches()).toBe(2);
+
+    keySet.keys = [young.jwk];
+    const token = await old.sign('ann');
+    expect((await claimWith(port, token)).status).toBe(200);
+    at(31_000 + 600_000 + 60_000);
+    expectUnauthenticated(await claimWith(port, token));
+  });
+});
+
+describe('a proxy in front of a listener that believes everybody', () => {
+  const forwarded = [
+    ['X-User-Id', 'ann'],
+    ['X-Forwarded-For', '203.0.113.9'],
+  ] as const;
+
+  test('is warned of, once', async () => {
+    const { port, logged } = await startPublicApi();
+    await claim(port, [['X-User-Id', 'ann']]);
+    expect(logged).toEqual([]);
+    for (let i = 0; i < 5; i++) expect((await claim(port, forwarded)).status).toBe(200);
+    await claim(port, [
+      ['X-User-Id', 'ann'],
+      ['Forwarded', 'for=203.0.113.9'],
+    ]);
+    expect(logged).toMatchObject([
+      { level: 40, header: 'x-forwarded-for', msg: expect.stringContaining('GATEWAY_TOKEN') as string },
+    ]);
+  });
+
+  test('is fine where it proves itself', async () => {
+    const { port, logged } = await startPublicApi({ GATEWAY_TOKEN: SECRET });
+    expect((await claim(port, [...forwarded, ['X-Gateway-Token', SECRET]])).status).toBe(201);
+    expect(logged).toEqual([]);
   });
 });
 

@@ -96,11 +96,12 @@ export interface PublicApi {
 export async function startPublicApi(
   environment: Record<string, string> = {},
   limits: Partial<HttpLimits> = {},
+  { isLate = () => false }: { readonly isLate?: () => boolean } = {},
 ): Promise<PublicApi> {
   const claims = new MapClaims();
   const { log, logged } = recordingLog();
   const settings = readSettings({ WEB_CONCURRENCY: '1', ...environment });
-  const api = createHttpServer({ settings, log, claims, limits: { ...HTTP_LIMITS, ...limits } });
+  const api = createHttpServer({ settings, log, claims, limits: { ...HTTP_LIMITS, ...limits }, isLate });
   return { port: await listenOnFreePort(api), api, claims, logged };
 }
 
