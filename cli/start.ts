@@ -5,7 +5,9 @@
 //
 // A signal at any of these arrows leads to the way back.
 import { socketFolder, startProcessDiagnostics } from '../cluster/diagnostics.js';
+import { join } from 'node:path';
 import { EXIT } from '../cluster/exit-codes.js';
+import { saveHeapProfile } from '../cluster/primary/heap-profile.js';
 import { Primary } from '../cluster/primary/primary.js';
 import type { Ending } from '../cluster/primary/primary.js';
 import { ensureAdminToken } from '../platform/admin-token.js';
@@ -113,12 +115,14 @@ async function runPrimary(
   serverFailed: AbortSignal,
 ): Promise<Ending> {
   let announced = false;
+  const profiles = { socketFolder: socketFolder(settings), folder: join(settings.dir, 'profiles'), log };
   const primary = new Primary({
     settings,
     workerScript: packagePath('dist', 'cluster', 'worker.js'),
     workerEnvironment,
     log,
     metrics: new Metrics({ name: 'primary', role: 'primary', log }),
+    saveHeapProfile: (worker) => saveHeapProfile(profiles, worker),
     onChange: () => {
       if (announced || !primary.ready) return;
       announced = true;

@@ -31,7 +31,7 @@ export type Notice =
   | { readonly kind: 'readiness'; readonly unreadyReasons: string[] }
   /** The configuration is wrong; the worker exits with `EXIT.configuration` next. */
   | { readonly kind: 'fatal'; readonly message: string }
-  | { readonly kind: 'pong' }
+  | { readonly kind: 'pong'; readonly rssBytes: number }
   /** What the worker has counted in all its life: it ends now. */
   | { readonly kind: 'totals'; readonly snapshot: Snapshot }
   // Primary → worker.
@@ -55,7 +55,7 @@ const CHECKS: { readonly [K in Message['kind']]: (fields: Fields) => boolean } =
   started: ({ unreadyReasons }) => isReasons(unreadyReasons),
   readiness: ({ unreadyReasons }) => isReasons(unreadyReasons),
   fatal: ({ message }) => isText(message),
-  pong: () => true,
+  pong: ({ rssBytes }) => Number.isFinite(rssBytes),
   totals: ({ snapshot }) => isSnapshot(snapshot),
   drain: ({ deadline }) => Number.isFinite(deadline),
   ping: () => true,

@@ -63,7 +63,7 @@ class WorkerRun {
       peer: 'primary',
       send: (message) => this.#send(message, () => undefined),
       notices: {
-        ping: () => this.#channel.notify({ kind: 'pong' }),
+        ping: () => this.#channel.notify({ kind: 'pong', rssBytes: process.memoryUsage.rss() }),
         drain: ({ deadline }) => this.#drain(deadline),
       },
       answers: { processMetrics: () => this.#metrics.snapshot() },

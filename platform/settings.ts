@@ -40,6 +40,8 @@ export interface Settings {
   /** Names, beyond the safe ones, under which the admin API may be asked for. */
   readonly adminAllowedHosts: readonly string[];
   readonly drainTimeoutMs: number;
+  /** Undefined: no limit. */
+  readonly workerMemoryMaxMb: number | undefined;
   readonly logLevel: string;
   readonly diagnostics: 'on' | 'off';
   readonly leakWindowMs: number;
@@ -216,6 +218,13 @@ export const SETTINGS: SettingsTable = {
     defaultText: '20000',
     meaning: 'Milliseconds that each role may take to drain before it is killed.',
     read: whole(20_000, 5_000, 600_000),
+  },
+  workerMemoryMaxMb: {
+    variable: 'WORKER_MEMORY_MAX_MB',
+    defaultText: 'no limit',
+    meaning:
+      'Resident memory of one worker, in MiB, above which it is replaced without a failed request, and a heap profile saved in STAMPEDE_DIR/profiles first.',
+    read: (value, variable) => (value === undefined ? undefined : whole(0, 64, 1_048_576)(value, variable)),
   },
   logLevel: {
     variable: 'LOG_LEVEL',

@@ -4,7 +4,7 @@
 import type { Gauge, Metrics, Tally } from '../../platform/metrics/metrics.js';
 import type { Snapshot } from '../../platform/metrics/snapshot.js';
 import { ROLES } from '../actor.js';
-import type { ProcessStatus } from '../actor.js';
+import type { ProcessStatus, Role } from '../actor.js';
 import type { Place } from './place.js';
 
 export class InstanceMetrics {
@@ -12,6 +12,7 @@ export class InstanceMetrics {
   readonly #places: readonly Place[];
   readonly #silent: Gauge;
   readonly #reloads: Tally;
+  readonly #relieved: Tally;
   #gathering: Promise<Snapshot[]> | undefined;
 
   constructor(metrics: Metrics, places: readonly Place[], processes: () => ProcessStatus[]) {
@@ -24,6 +25,12 @@ export class InstanceMetrics {
     );
     this.#reloads = metrics.tally('stampede_reloads_total', 'Rolling reloads by how they ended.', 'result');
     this.#reloads.announce(['done', 'ended_early']);
+    this.#relieved = metrics.tally(
+      'stampede_worker_memory_replacements_total',
+      'Workers that were replaced because they used more than WORKER_MEMORY_MAX_MB.',
+      'role',
+    );
+    this.#relieved.announce(ROLES);
     const workers = metrics.gauge('stampede_workers', 'Worker processes by role and state.', ['role', 'state']);
     const restarts = metrics.tally('stampede_worker_restarts_total', 'Restarts of workers that died.', 'role');
     metrics.collect('workers', [workers], () => {
@@ -46,6 +53,10 @@ export class InstanceMetrics {
 
   reloaded(result: 'done' | 'ended_early'): void {
     this.#reloads.count(result);
+  }
+
+  relieved(role: Role): void {
+    this.#relieved.count(role);
   }
 
   async #gather(): Promise<Snapshot[]> {

@@ -15,6 +15,10 @@ export interface SupervisionLimits {
   readonly slowStartMs: number;
   /** How long a reload waits for a new process to be ready. */
   readonly reloadReadyMs: number;
+  /** Pongs in a row above WORKER_MEMORY_MAX_MB after which a worker is replaced. */
+  readonly memoryPongsMin: number;
+  /** A worker is not judged sooner, nor again sooner. */
+  readonly memoryPauseMs: number;
 }
 
 export const SUPERVISION_LIMITS: SupervisionLimits = {
@@ -28,6 +32,8 @@ export const SUPERVISION_LIMITS: SupervisionLimits = {
   heartbeatMissesMax: 30,
   slowStartMs: 30_000,
   reloadReadyMs: 30_000,
+  memoryPongsMin: 10,
+  memoryPauseMs: 60_000,
 };
 
 /** What a worker is told is this much earlier than the SIGKILL, so that one which uses all its time still ends by itself. */

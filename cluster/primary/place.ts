@@ -34,7 +34,10 @@ export interface PlaceOptions {
   readonly drainTimeoutMs: number;
   readonly limits: SupervisionLimits;
   readonly log: Log;
+  readonly memoryBytesMax: number | undefined;
   readonly onChange: () => void;
+  /** The process that holds the place uses more memory than it may; `isStill` says later whether it still holds it. */
+  readonly onHeavy: (rssBytes: number, isStill: () => boolean) => void;
   /** The place cannot go on. Called at most once per death; the caller stops the cluster. */
   readonly onGiveUp: (code: ExitCode, message: string) => void;
 }
@@ -176,11 +179,15 @@ export class Place {
   }
 
   #fork(): WorkerProcess {
-    const { fork, onChange, ...options } = this.#options;
+    const { fork, onChange, onHeavy, ...options } = this.#options;
     const { name, role } = options;
     const process = new WorkerProcess({ ...options, fork: () => fork(name, role) });
     this.#alive.add(process);
     process.on('change', onChange);
+    process.on('heavy', (rssBytes) => {
+      const isStill = (): boolean => process === this.#holder;
+      if (isStill()) onHeavy(rssBytes, isStill);
+    });
     // `exited` never rejects, and what follows does not throw: there is nothing to catch.
     process.exited.then(
       (exit) => this.#onExit(process, exit),

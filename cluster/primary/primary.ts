@@ -20,11 +20,12 @@ import { SUPERVISION_LIMITS } from './limits.js';
 import type { SupervisionLimits } from './limits.js';
 import { Place } from './place.js';
 
+const BYTES_PER_MB = 1024 * 1024;
 const DRAIN_ORDER: readonly Role[] = ['http', 'ledger', 'admin'];
 const RELOAD_ORDER: readonly Role[] = ['admin', 'http', 'ledger'];
 
 export interface PrimaryOptions {
-  readonly settings: Pick<Settings, 'httpWorkers' | 'drainTimeoutMs'>;
+  readonly settings: Pick<Settings, 'httpWorkers' | 'drainTimeoutMs' | 'workerMemoryMaxMb'>;
   /** Absolute path of the script that every worker runs. */
   readonly workerScript: string;
   /** On top of this process's own environment: what the start has found out, such as `REDIS_URL`. */
@@ -32,6 +33,8 @@ export interface PrimaryOptions {
   readonly log: Log;
   /** Of this process. */
   readonly metrics: Metrics;
+  /** Called before a worker is replaced for its memory; resolves with the file, if there is one. Must not reject. */
+  readonly saveHeapProfile?: (worker: string) => Promise<string | undefined>;
   readonly limits?: Partial<SupervisionLimits>;
   /** Called after every change in `processes()`. */
   readonly onChange?: () => void;
@@ -146,10 +149,24 @@ export class Primary {
     return { result: 'done' };
   }
 
-  /** Replacing goes on in one place at a time. `work` must not reject. */
+  /** A worker that uses too much memory is replaced like in a reload; what it holds is saved first, where that can be seen. */
+  #relieve(place: Place, rssBytes: number, isStill: () => boolean): void {
+    const { log, saveHeapProfile } = this.#options;
+    const relieved = this.#inTurn(async () => {
+      if (!isStill()) return;
+      const profile = await saveHeapProfile?.(place.name);
+      log.warn({ worker: place.name, rssBytes, profile }, 'worker uses more memory than it may, replacing it');
+      this.#metrics.relieved(place.role);
+      await place.replace();
+    });
+    relieved.catch((error: unknown) => log.error({ err: error, worker: place.name }, 'worker not replaced'));
+  }
+
+  /** Replacing goes on in one place at a time. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#lastTurn.then(work);
-    this.#lastTurn = turn.then(() => undefined);
+    const over = (): void => undefined;
+    this.#lastTurn = turn.then(over, over);
     return turn;
   }
 
@@ -190,21 +207,25 @@ export class Primary {
 
   #place(name: string, role: Role): Place {
     const { settings, log, limits, onChange } = this.#options;
-    return new Place({
+    const { workerMemoryMaxMb } = settings;
+    const place = new Place({
       name,
       role,
       fork: (...of) => this.#fork(...of),
       processes: () => this.processes(),
       instanceMetrics: () => this.#metrics.gather(),
       drainTimeoutMs: settings.drainTimeoutMs,
+      memoryBytesMax: workerMemoryMaxMb === undefined ? undefined : workerMemoryMaxMb * BYTES_PER_MB,
       limits: { ...SUPERVISION_LIMITS, ...limits },
       log,
       onChange: () => onChange?.(),
+      onHeavy: (rssBytes, isStill) => this.#relieve(place, rssBytes, isStill),
       onGiveUp: (code, message) => {
         log.error({ worker: name, code }, message);
         this.#endWith({ code, message });
       },
     });
+    return place;
   }
 
   #fork(name: string, role: Role): Worker {

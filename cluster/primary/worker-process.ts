@@ -20,6 +20,7 @@ import type { Answers } from '../messages.js';
 import { Heartbeat } from './heartbeat.js';
 import { KILL_GRACE_MS } from './limits.js';
 import type { SupervisionLimits } from './limits.js';
+import { MemoryWatch } from './memory-watch.js';
 
 const LAST_WORDS_TIMEOUT_MS = 1_000;
 /** Longer than a collector may take, shorter than an operator's request for the metrics of all processes. */
@@ -44,11 +45,12 @@ export interface WorkerProcessOptions {
   readonly processes: () => Answers['processes'];
   readonly instanceMetrics: () => Promise<Answers['instanceMetrics']>;
   readonly limits: SupervisionLimits;
+  readonly memoryBytesMax: number | undefined;
   readonly log: Log;
 }
 
-/** Emits `change` at every change of its state or reasons, the exit included. */
-export class WorkerProcess extends EventEmitter<{ change: [] }> {
+/** Emits `change` at every change of its state or reasons, the exit included, and `heavy` when it uses more memory than it may. */
+export class WorkerProcess extends EventEmitter<{ change: []; heavy: [rssBytes: number] }> {
   readonly startedAt = Date.now();
   /** Never rejects. */
   readonly exited: Promise<Exit>;
@@ -75,6 +77,10 @@ export class WorkerProcess extends EventEmitter<{ change: [] }> {
     this.#options = options;
     this.#worker = worker;
     this.#log = options.log.child({ worker: options.name, workerPid: worker.process.pid });
+    const { memoryPongsMin: timesMin, memoryPauseMs: pauseMs } = options.limits;
+    const memory = new MemoryWatch({ bytesMax: options.memoryBytesMax, timesMin, pauseMs }, (rssBytes) =>
+      this.emit('heavy', rssBytes),
+    );
     this.#channel = new Channel({
       peer: options.name,
       // A line that broke is followed by an exit or by a silent heartbeat: both are dealt with there.
@@ -87,7 +93,7 @@ export class WorkerProcess extends EventEmitter<{ change: [] }> {
         started: (message) => this.#becomeStarted(message.unreadyReasons),
         readiness: (message) => this.#setReasons(message.unreadyReasons),
         fatal: (message) => (this.#fatalMessage = message.message),
-        pong: () => undefined,
+        pong: ({ rssBytes }) => memory.heard(rssBytes),
         totals: (message) => (this.#totals = message.snapshot),
       },
       answers: { processes: options.processes, instanceMetrics: options.instanceMetrics },

@@ -90,7 +90,7 @@ describe('Channel', () => {
     for (const raw of [undefined, 'drain', { kind: 'drain' }, { kind: 'drain', deadline: 'soon' }, { kind: 'other' }]) {
       channel.receive(raw);
     }
-    channel.receive({ kind: 'pong' });
+    channel.receive({ kind: 'pong', rssBytes: 1 });
     expect(drained).toEqual([]);
     channel.receive({ kind: 'drain', deadline: 5 });
     expect(drained).toEqual([5]);

@@ -1,4 +1,5 @@
 // A primary of the built program in a process of its own, told what to do over IPC by test/cluster/primary/instance.ts.
+import { writeSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath, URL } from 'node:url';
 
@@ -13,6 +14,10 @@ const primary = new Primary({
   workerEnvironment: {},
   log,
   metrics: new Metrics({ name: 'primary', role: 'primary', log }),
+  saveHeapProfile: (actor) => {
+    writeSync(1, `${JSON.stringify({ actor, pid: process.pid, event: 'profile' })}\n`);
+    return Promise.resolve(`profile of ${actor}`);
+  },
   onChange: () => process.send({ processes: primary.processes() }),
 });
 process.on('message', (command) => {

@@ -17,6 +17,8 @@ export interface ActorPlan {
   readonly onStart?: 'run' | 'configuration' | 'crash' | 'fail later' | 'crash later';
   readonly unreadyReasons?: readonly string[];
   readonly drainMs?: number;
+  /** Memory that it fills. */
+  readonly holdsMb?: number;
   /** On PORT: answers with its pid, and at /metrics with those of the instance. */
   readonly listens?: boolean;
   /** Asks the primary for the list of processes, and says it. */
@@ -54,10 +56,11 @@ export async function startInstance(options: {
   plans?: Plans;
   httpWorkers?: number;
   drainTimeoutMs?: number;
+  workerMemoryMaxMb?: number;
   limits?: Partial<SupervisionLimits>;
   environment?: Readonly<Record<string, string>>;
 }): Promise<Instance> {
-  const { plans = {}, httpWorkers = 1, drainTimeoutMs = 20_000, limits = {} } = options;
+  const { plans = {}, httpWorkers = 1, drainTimeoutMs = 20_000, workerMemoryMaxMb, limits = {} } = options;
   const folder = await makeScratchFolder('primary');
   const planFile = join(folder, 'plan.json');
   const plan = (next: Plans): Promise<void> => writeFile(planFile, JSON.stringify(next));
@@ -69,7 +72,7 @@ export async function startInstance(options: {
       // The supervision of many short lives; test/service/diagnostics.test.ts has the agent.
       DIAGNOSTICS: 'off',
       TEST_PLAN: planFile,
-      TEST_INSTANCE: JSON.stringify({ settings: { httpWorkers, drainTimeoutMs }, limits }),
+      TEST_INSTANCE: JSON.stringify({ settings: { httpWorkers, drainTimeoutMs, workerMemoryMaxMb }, limits }),
       ...options.environment,
     },
     execArgv: [],

@@ -73,6 +73,7 @@ describe('reload', () => {
     const instance = await startInstance({});
     await instance.whenAllReady();
     instance.tell('reload');
+    await whenLogged(instance, 'reload begins');
     instance.tell('reload');
     instance.tell('reload');
     await whenLogged(instance, 'reload done', 2);

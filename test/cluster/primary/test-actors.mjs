@@ -1,5 +1,6 @@
 // The worker script of the supervision tests: actors that do what the plan file says, and write what happens to them to
 // stdout, one JSON line each. All processes of an instance share that pipe, so the lines are in the order of the events.
+import { Buffer } from 'node:buffer';
 import { readFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import process from 'node:process';
@@ -19,6 +20,7 @@ await runWorker((role) =>
     const say = (event, more = {}) =>
       writeSync(1, `${JSON.stringify({ actor: name, pid: process.pid, event, ...more })}\n`);
     const plan = { onStart: 'run', unreadyReasons: [], drainMs: 0, ...plans[role], ...plans[name] };
+    const held = Buffer.alloc((plan.holdsMb ?? 0) * 1024 * 1024, 1);
     const answer = async ({ url }) =>
       url === '/metrics' ? await metricsText(await cluster.metrics()) : String(process.pid);
     const server = plan.listens
@@ -45,7 +47,7 @@ await runWorker((role) =>
         say('draining');
         await delay(plan.drainMs);
         if (server) await new Promise((resolve) => server.close(resolve));
-        say('drained');
+        say('drained', { held: held.length });
       },
     };
   }),
