@@ -45,8 +45,8 @@ function describe(report: AuditReport): string {
   for (const { name, statement, checked, violations, examples } of report.invariants) {
     table.push([name, [statement, ...examples.map((example) => `✗ ${example}`)].join('\n'), checked, violations]);
   }
-  const { coupons, claims, outboxEntries, durationMs, ok } = report;
-  const scope = `${count(coupons, 'coupon')}, ${count(claims, 'claim')}, ${outboxEntries} on the way to MySQL, ${(durationMs / 1_000).toFixed(1)} s`;
+  const { coupons, claims, outboxEntries, deadLetters, durationMs, ok } = report;
+  const scope = `${count(coupons, 'coupon')}, ${count(claims, 'claim')}, ${outboxEntries} on the way to MySQL, ${count(deadLetters, 'dead letter')}, ${(durationMs / 1_000).toFixed(1)} s`;
   return `${table.toString()}\n${ok ? 'Every invariant holds' : 'INVARIANTS ARE VIOLATED'}: ${scope}.`;
 }
 

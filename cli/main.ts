@@ -8,6 +8,7 @@ import { ConfigurationError, StampedeError, messageOf } from '../platform/errors
 import { packagePath } from '../platform/package-root.js';
 import { registerAuditCommand } from './audit.js';
 import { registerCouponCommands } from './coupon.js';
+import { registerDeadLetterCommands } from './dead-letters.js';
 import { registerDebugCommands } from './debug.js';
 
 function createProgram(): Command {
@@ -47,6 +48,7 @@ function createProgram(): Command {
     });
   registerCouponCommands(program);
   registerAuditCommand(program);
+  registerDeadLetterCommands(program);
   registerDebugCommands(program);
   return program;
 }

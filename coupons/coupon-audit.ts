@@ -36,7 +36,7 @@ export class CouponAudit {
   readonly #row: CouponRow;
   readonly #counters: Counters;
   readonly #readAgain: () => Promise<Counters | undefined>;
-  /** What is on its way to the ledger: claims by number and by user, and the numbers of returns. */
+  /** What is on its way to the ledger, or put aside: claims by number and by user, and the numbers of returns. */
   readonly #userOf: Map<number, string>;
   readonly #numberOf: Map<string, number>;
   readonly #returning: Set<number>;
@@ -98,7 +98,7 @@ export class CouponAudit {
       this.#findings.check(
         'I3',
         onItsWay,
-        () => `${couponId}: number ${claimNo} is neither in the ledger nor in the outbox`,
+        () => `${couponId}: number ${claimNo} is neither in the ledger nor on its way there`,
       );
     }
     if (before <= this.#counters.highest) this.#findings.check('I3', true, () => '');

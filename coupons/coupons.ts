@@ -1,4 +1,5 @@
 // What operators may do with coupons. The admin API and the jobs know this interface; coupons/mysql-redis-coupons.ts keeps it.
+import type { DeadLetters } from './dead-letter-retry.js';
 import type { Ack, CouponDefinition, CouponState } from './definition.js';
 
 export interface NewCoupon {
@@ -89,6 +90,8 @@ export interface AuditReport {
   readonly claims: number;
   /** Outbox entries that were not in MySQL yet. */
   readonly outboxEntries: number;
+  /** Entries that MySQL did not take, kept to be tried again. */
+  readonly deadLetters: number;
   readonly durationMs: number;
   readonly invariants: readonly {
     readonly name: InvariantName;
@@ -103,6 +106,7 @@ export interface AuditReport {
 
 /** What a process runs: the coupons with their connections. */
 export interface CouponsService extends Coupons {
+  readonly deadLetters: DeadLetters;
   start(): Promise<void>;
   stop(): Promise<void>;
   unreadyReasons(): string[];

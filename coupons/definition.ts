@@ -7,6 +7,9 @@ export type Ack = (typeof ACKS)[number];
 /** Units of one coupon at most: its receipts are one hash in Redis (about 100 bytes each), kept in the memory of one node. */
 export const TOTAL_MAX = 10_000_000;
 
+/** What DATETIME of MySQL and ISO 8601 with four digits of the year both hold: 9999-12-31T23:59:59.999Z. */
+export const TIME_MAX_MS = 253_402_300_799_999;
+
 export interface CouponDefinition {
   readonly couponId: string;
   /** Units ever granted to this coupon: the first total and all adjustments since. */

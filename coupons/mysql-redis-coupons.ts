@@ -7,6 +7,8 @@ import type { ChangeContext } from './changes.js';
 import { tellingDatabaseFailures } from './telling-failures.js';
 import { changeCoupon, finishChange } from './changes.js';
 import { readClaims } from './claim-log.js';
+import type { DeadLetters } from './dead-letter-retry.js';
+import { deadLettersOver } from './dead-letter-retry.js';
 import type { CouponRow, StockLogRow } from './coupon-table.js';
 import {
   insertCoupon,
@@ -52,6 +54,7 @@ class MysqlRedisCoupons implements CouponsService {
   readonly #log: Log;
   readonly #redis: Redis;
   readonly #mysql: Pool;
+  readonly deadLetters: DeadLetters;
   readonly #context: ChangeContext;
   #refreshTimer: NodeJS.Timeout | undefined;
 
@@ -62,6 +65,7 @@ class MysqlRedisCoupons implements CouponsService {
     this.#mysql = mysql;
     const shards = new Shards(mysql, settings.shardCount);
     this.#context = { redis, mysql, scripts: loadScripts(), shards };
+    this.deadLetters = deadLettersOver(this.#context);
   }
 
   start(): Promise<void> {

@@ -21,6 +21,10 @@ export function tellingDatabaseFailures(service: CouponsService): CouponsService
     resume: (couponId) => changing(() => service.resume(couponId)),
     setWindow: (couponId, window) => changing(() => service.setWindow(couponId, window)),
     adjust: (couponId, change) => changing(() => service.adjust(couponId, change)),
+    deadLetters: {
+      list: (page) => reading(() => service.deadLetters.list(page)),
+      retry: (id) => changing(() => service.deadLetters.retry(id)),
+    },
     finish: (couponId) => changing(() => service.finish(couponId)),
   };
 }

@@ -18,6 +18,7 @@ export const SCRIPT_NAMES = [
   'rebuild_begin',
   'rebuild_open',
   'receipt',
+  'requeue',
   'return',
   'view',
 ] as const;

@@ -182,6 +182,23 @@ export function mysqlErrno(error: unknown): number | undefined {
   return typeof error.errno === 'number' && error.errno > 0 ? error.errno : undefined;
 }
 
+/** SQLSTATE classes that speak of the data of a statement: cardinality, data, constraint, check option, SIGNAL of a trigger. */
+const DATA_CLASSES = new Set(['21', '22', '23', '44', '45']);
+/** Such errors that have no class of their own: incorrect value, no default, no partition, CHECK constraint. */
+const DATA_ERRNOS = new Set([1364, 1366, 1526, 3819, 4025]);
+const ER_DUP_ENTRY_WITH_KEY_NAME = 1586;
+
+/**
+ * True when the server refuses the values of a statement, so that other values may be accepted. False for everything that
+ * says something of the server or the connection, and for duplicate keys, which are for the caller to look at.
+ */
+export function isDataRefusal(error: unknown): boolean {
+  const errno = mysqlErrno(error);
+  if (errno === undefined || errno === ER_DUP_ENTRY || errno === ER_DUP_ENTRY_WITH_KEY_NAME) return false;
+  const sqlState = (error as { sqlState?: unknown }).sqlState;
+  return DATA_ERRNOS.has(errno) || (typeof sqlState === 'string' && DATA_CLASSES.has(sqlState.slice(0, 2)));
+}
+
 const ER_LOCK_WAIT_TIMEOUT = 1205;
 const ER_LOCK_DEADLOCK = 1213;
 export const ER_DUP_ENTRY = 1062;

@@ -1,6 +1,7 @@
 // The admin API as a server: the admission and the operators' routes on top of what all APIs share. Needs a `Coupons`,
 // an audit and a view of the cluster; opens no database itself.
 import type { AuditReport, Coupons } from '../../coupons/coupons.js';
+import type { DeadLetters } from '../../coupons/dead-letter-retry.js';
 import type { Log } from '../../platform/log.js';
 import type { ClusterLink } from '../actor.js';
 import { createApiServer } from '../http/api-server.js';
@@ -10,12 +11,14 @@ import type { HttpLimits } from '../http/limits.js';
 import { createAdmission } from './admission.js';
 import { claimListRoutes } from './claim-list-routes.js';
 import { couponRoutes } from './coupon-routes.js';
+import { deadLetterRoutes } from './dead-letter-routes.js';
 import { debugRoutes } from './debug-routes.js';
 import { operationsRoutes } from './operations-routes.js';
 
 /** What the admin API asks of the coupons; coupons/mysql-redis-coupons.ts has it all. */
 export interface AdminCoupons extends Coupons {
   audit(): Promise<AuditReport>;
+  readonly deadLetters: DeadLetters;
   unreadyReasons(): string[];
 }
 
@@ -48,6 +51,7 @@ export function createAdminServer(options: AdminServerOptions): ApiServer {
   });
   api.app.register(couponRoutes(coupons));
   api.app.register(claimListRoutes(coupons, log));
+  api.app.register(deadLetterRoutes(coupons.deadLetters));
   api.app.register(operationsRoutes(() => coupons.audit(), cluster));
   api.app.register(debugRoutes({ socketFolder, cluster }));
   return api;

@@ -1,15 +1,13 @@
 // The shapes of the admin API: what operators may send, what they get back. Shapes only; cluster/admin/*-routes.ts use them.
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { ACKS, TOTAL_MAX } from '../../coupons/definition.js';
+import { ACKS, TIME_MAX_MS, TOTAL_MAX } from '../../coupons/definition.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
 import type { ClaimRow, CouponDetails } from '../../coupons/coupons.js';
 import { StampedeError } from '../../platform/errors.js';
 import { isoOrNull, Timestamp } from '../http/schemas.js';
 
 const REASON_LENGTH_MAX = 200;
-/** What DATETIME of MySQL and ISO 8601 with four digits of the year both hold: 9999-12-31T23:59:59.999Z. */
-const TIME_MAX_MS = 253_402_300_799_999;
 
 const Strict = { additionalProperties: false };
 const AckName = Type.Unsafe<Ack>({ type: 'string', enum: ACKS });

@@ -3,7 +3,8 @@ import { Command } from 'commander';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { registerAuditCommand } from '../../cli/audit.js';
 import { registerCouponCommands } from '../../cli/coupon.js';
-import { ADMIN_TOKEN, startAdminApi } from '../cluster/admin/admin-api.js';
+import { registerDeadLetterCommands } from '../../cli/dead-letters.js';
+import { ADMIN_TOKEN, letterOf, startAdminApi } from '../cluster/admin/admin-api.js';
 import { unusedPort } from '../cluster/http/raw-http.js';
 
 const { port, coupons } = await startAdminApi();
@@ -32,6 +33,7 @@ async function run(line: string, environment: Record<string, string> = here): Pr
   const program = new Command('stampede').exitOverride().configureOutput({ writeErr: (text) => err.push(text) });
   registerCouponCommands(program, io);
   registerAuditCommand(program, io);
+  registerDeadLetterCommands(program, io);
   await program.parseAsync(line.split(' '), { from: 'user' });
   return { out: out.join('\n'), err: err.join('\n'), exitCode };
 }
@@ -133,5 +135,26 @@ describe('audit', () => {
     // Never started here: no token was made yet.
     const { exitCode } = await run('audit', { ADMIN_PORT: nowhere.ADMIN_PORT, STAMPEDE_DIR: '/nonexistent/stampede' });
     expect(exitCode).toBe(2);
+  });
+});
+
+describe('dead-letters', () => {
+  test('list goes through every page and tells the reason', async () => {
+    coupons.letters = [];
+    expect((await run('dead-letters list')).out).toBe('There is no dead letter.');
+    coupons.letters = Array.from({ length: 201 }, (_, i) => letterOf(i + 1));
+    expect((await run('dead-letters list')).out).toMatch(/201.*grant.*sale.*201.*user-201.*retrying.*1.*Data too long/);
+    const { deadLetters } = JSON.parse((await run('dead-letters list --json')).out) as { deadLetters: unknown[] };
+    expect(deadLetters).toHaveLength(201);
+  });
+
+  test('retry says what became of each, and is 1 when one is refused', async () => {
+    coupons.letters = [letterOf(1), letterOf(2, 'parked'), letterOf(3)];
+    const { out, err, exitCode } = await run('dead-letters retry 1 2 3 x');
+    expect(out).toBe('1: settled\n3: settled');
+    expect(err).toContain('2: MySQL has refused this entry again. Data too long (dead_letter_refused)');
+    expect(err).toContain('x: There is no dead letter with this id: it may be settled. (unknown_dead_letter)');
+    expect(exitCode).toBe(1);
+    expect(coupons.letters.map(({ id }) => id)).toEqual([2]);
   });
 });

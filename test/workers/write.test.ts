@@ -27,7 +27,10 @@ beforeAll(async () => {
   await ensureShards(pool, 2);
   await pool.query('UPDATE shard SET epoch = 5');
 });
-beforeEach(() => pool.query('DELETE FROM coupon_claim_log'));
+beforeEach(async () => {
+  await pool.query('DELETE FROM coupon_claim_log');
+  await pool.query('DELETE FROM dead_letter');
+});
 
 const grant = (claimNo: number, userId: string, couponId = 'sale'): OutboxEntry => {
   return { kind: 'grant', id: `${claimNo}-0`, couponId, claimNo, userId, at: AT, epoch: 5 };
@@ -47,7 +50,7 @@ const rows = async () => {
 describe('a batch', () => {
   it('is written, whatever its order, with the time to the millisecond', async () => {
     const result = await write([grant(2, 'bob'), grant(1, 'ann'), grant(1, 'ann', 'SALE')]);
-    expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0', '1-0'], conflicts: [] });
+    expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0', '1-0'], refused: [] });
     expect(result.status === 'written' && [...result.ceilings]).toEqual([
       ['sale', 12],
       ['SALE', 11],
@@ -64,7 +67,7 @@ describe('a batch', () => {
   it('is written once when it comes twice, in whole or in part', async () => {
     await write([grant(1, 'ann'), grant(2, 'bob')]);
     const result = await write([grant(1, 'ann'), grant(2, 'bob'), grant(3, 'cid')]);
-    expect(result).toMatchObject({ status: 'written', ids: ['1-0', '2-0', '3-0'], conflicts: [] });
+    expect(result).toMatchObject({ status: 'written', ids: ['1-0', '2-0', '3-0'], refused: [] });
     expect(await rows()).toHaveLength(3);
   });
 
@@ -76,7 +79,7 @@ describe('a batch', () => {
     // Either may lose a deadlock, as it may against anybody: the ledger then tries again.
     const both = await Promise.allSettled([writeBatch(connection, task), writeBatch(other, task)]);
     expect(both.some(({ status }) => status === 'fulfilled')).toBe(true);
-    expect(await write(entries)).toMatchObject({ conflicts: [] });
+    expect(await write(entries)).toMatchObject({ refused: [] });
     expect(await rows()).toHaveLength(500);
   });
 
@@ -102,7 +105,10 @@ describe('a batch', () => {
     await write([grant(1, 'ann'), grant(2, 'bob')]);
     const result = await write([grant(1, 'eve'), grant(3, 'bob'), grant(4, 'dan')]);
     expect(result).toMatchObject({ status: 'written', ids: ['4-0'] });
-    expect(result.status === 'written' && result.conflicts).toMatchObject([{ userId: 'eve' }, { userId: 'bob' }]);
+    expect(result.status === 'written' && result.refused.map(({ entry }) => entry)).toMatchObject([
+      { userId: 'eve' },
+      { userId: 'bob' },
+    ]);
     expect(await rows()).toEqual([
       ['sale', 1, 'ann'],
       ['sale', 2, 'bob'],
@@ -112,22 +118,32 @@ describe('a batch', () => {
 
   it('marks returns once, also of a claim in the same batch, and never by another time or for another user', async () => {
     const batch = [grant(1, 'ann'), giveBack(1, 'ann'), grant(2, 'bob'), grant(3, 'cid')];
-    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], conflicts: [] });
-    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], conflicts: [] });
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], refused: [] });
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], refused: [] });
     const result = await write([
       giveBack(1, 'ann', AT + 2),
       giveBack(2, 'ann'),
       giveBack(3, 'cid'),
       giveBack(9, 'eve'),
     ]);
-    expect(result).toMatchObject({ ids: ['3-1'], conflicts: [{ claimNo: 1 }, { claimNo: 2 }, { claimNo: 9 }] });
+    expect(result).toMatchObject({
+      ids: ['3-1'],
+      refused: [{ entry: { claimNo: 1 } }, { entry: { claimNo: 2 } }, { entry: { claimNo: 9 } }],
+    });
     const [marks] = await pool.query<RowDataPacket[]>('SELECT returned_at FROM coupon_claim_log ORDER BY claim_no');
     expect(marks.map((row) => (row['returned_at'] as Date | null)?.getTime())).toEqual([AT + 1, undefined, AT + 1]);
   });
 
-  it('is not cut to size: a value that does not fit is an error, and nothing is written', async () => {
-    await expect(write([grant(1, 'ann'), grant(2, 'x'.repeat(65))])).rejects.toThrow('too long');
-    expect(await rows()).toEqual([]);
+  it('is not cut to size: an entry with a value that does not fit is refused, and its neighbours are written', async () => {
+    const entries = Array.from({ length: 40 }, (_, i) => grant(i + 1, `user-${i}`));
+    entries[20] = grant(21, 'x'.repeat(65));
+    const result = await write(entries);
+    expect(result).toMatchObject({
+      refused: [{ entry: { claimNo: 21 }, reason: expect.stringContaining('too long') as string }],
+    });
+    expect(result.status === 'written' && result.ids).toHaveLength(39);
+    expect(result.status === 'written' && result.ceilings.get('sale')).toBe(50);
+    expect(await rows()).toHaveLength(39);
   });
 });
 

@@ -13,6 +13,7 @@ import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import { finishChangesJob } from '../jobs/finish-changes.js';
 import { Jobs } from '../jobs/jobs.js';
+import { retryDeadLettersJob } from '../jobs/retry-dead-letters.js';
 import { migrate } from '../migrations/migrate.js';
 import { backoff, pause } from './backoff.js';
 import { measuredWrite, watchOutbox, watchShards, watchWriters } from './ledger-metrics.js';
@@ -27,8 +28,6 @@ const REDIS_TIMEOUT_MS = 10_000;
 const READ_TIMEOUT_MS = 3_000;
 const MYSQL_CONNECTIONS = 4;
 const DRAIN_LOOK_INTERVAL_MS = 25;
-/** More entries than this that do not fit in one shard, and a drain takes until its deadline. */
-const DRAIN_LOOK_COUNT = 1_000;
 /** Part of the drain that is kept for closing what is open. */
 const STOP_RESERVE_MS = 2_000;
 /** How often a boot that waits for Redis looks again. */
@@ -79,7 +78,12 @@ class LedgerActor implements Actor {
     this.#reader = new OutboxReader(this.#blockingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
     const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
-    this.#jobs = new Jobs(this.#redisUrl, [finishChangesJob(changes, log)], log, metrics);
+    this.#jobs = new Jobs(
+      this.#redisUrl,
+      [finishChangesJob(changes, log), retryDeadLettersJob(changes, log)],
+      log,
+      metrics,
+    );
     watchOutbox(this.#redis, settings.shardCount, metrics);
     watchShards(this.#mysql, this.#shards, metrics);
     watchWriters(this.#pool, metrics);
@@ -184,14 +188,13 @@ class LedgerActor implements Actor {
     }
   }
 
-  /** True while an outbox holds an entry up to these ends that can still be written, and while Redis cannot tell. */
+  /** True while an outbox holds an entry up to these ends, and while Redis cannot tell. */
   async #entriesLeft(ends: readonly string[]): Promise<boolean> {
     try {
       const left = await Promise.all(
-        this.#shards.map(async (shard) => {
-          const [key, end] = [outboxKey(shard.shard), ends[shard.shard] ?? '+'];
-          const entries = await this.#redis.xrange(key, '-', end, 'COUNT', DRAIN_LOOK_COUNT);
-          return entries.some(([id]) => !shard.isStuck(id));
+        this.#shards.map(async ({ shard }) => {
+          const entries = await this.#redis.xrange(outboxKey(shard), '-', ends[shard] ?? '+', 'COUNT', 1);
+          return entries.length > 0;
         }),
       );
       return left.includes(true);

@@ -1,10 +1,10 @@
 // The ledger's side of one shard: takes raw outbox entries, writes them to MySQL batch by batch, one at a time, and
-// acknowledges what is committed.
+// acknowledges what is committed, as a row or as a dead letter.
 //
 //   closed   holds nothing: entries that it had been given stay pending in Redis and come again.
 //   open     under one epoch. Accepts entries up to a limit; a batch that fails is tried again, with backoff, until it
 //            succeeds or the shard is closed. MySQL or Redis telling of another epoch closes it.
-import type { OutboxEntry, RawEntry } from '../../coupons/outbox.js';
+import type { RawEntry } from '../../coupons/outbox.js';
 import { parseEntry } from '../../coupons/outbox.js';
 import type { Scripts } from '../../lua/scripts.js';
 import type { Log } from '../../platform/log.js';
@@ -17,8 +17,6 @@ import type { WriteEntries, WrittenBatch } from './writer-pool.js';
 const BATCH_MAX = 2_000;
 /** No more is read while this much is queued; one more read may come on top. */
 const QUEUE_MAX = 2 * BATCH_MAX;
-/** Ids of entries that do not fit, kept so that each is logged once. */
-const STUCK_REMEMBERED_MAX = 1_000;
 
 export interface ShardLedgerContext {
   readonly redis: Redis;
@@ -31,7 +29,6 @@ export interface ShardLedgerContext {
 export class ShardLedger {
   readonly shard: number;
   readonly #context: ShardLedgerContext;
-  readonly #stuck = new Set<string>();
   #epoch: number | undefined;
   #queue: RawEntry[] = [];
   #closing = new AbortController();
@@ -55,16 +52,10 @@ export class ShardLedger {
     return this.#queue.length === 0 && this.#writing === undefined;
   }
 
-  /** True for an entry that does not fit the ledger and stays where it is. */
-  isStuck(id: string): boolean {
-    return this.#stuck.has(id);
-  }
-
   open(epoch: number): void {
     if (this.#epoch !== undefined) throw new Error(`shard ${this.shard} is open already`);
     this.#epoch = epoch;
     this.#closing = new AbortController();
-    this.#stuck.clear();
     this.#cursor = '0';
   }
 
@@ -101,7 +92,7 @@ export class ShardLedger {
     if (this.#epoch === undefined || cursor !== this.#cursor) return;
     // What was delivered before ends with an empty page; from there on only what is new.
     if (cursor !== '>') this.#cursor = entries.at(-1)?.[0] ?? '>';
-    this.#queue.push(...entries.filter(([id, fields]) => fields !== null && !this.#stuck.has(id)));
+    this.#queue.push(...entries.filter(([, fields]) => fields !== null));
     if (this.#queue.length > 0) this.#writing ??= this.#writeAll();
   }
 
@@ -128,23 +119,20 @@ export class ShardLedger {
     const epoch = this.#epoch;
     if (epoch === undefined) return;
     const { redis, scripts, write, ledgerWindow } = this.#context;
-    const parsed = raw.map(parseEntry);
-    for (const entry of parsed) if (entry.kind === 'poison') this.#remember(entry.id, entry.reason);
-    const entries = parsed.filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
-    const result = await write({ shard: this.shard, epoch, entries, ledgerWindow });
+    const result = await write({ shard: this.shard, epoch, entries: raw.map(parseEntry), ledgerWindow });
     if (result.status === 'stale_epoch') {
       this.#lose('MySQL has a newer epoch');
       return;
     }
-    for (const { id, couponId, ...entry } of result.conflicts) {
-      const what = entry.kind === 'change' ? `version ${entry.version}` : `number ${entry.claimNo}`;
-      this.#remember(id, `MySQL holds something else for ${what} of ${couponId}`);
+    for (const { entry, reason } of result.refused) {
+      this.#context.log.error({ shard: this.shard, entry, reason }, 'outbox entry put aside as a dead letter');
     }
     await this.#acknowledge(epoch, result, { redis, scripts });
   }
 
   async #acknowledge(epoch: number, result: WrittenBatch, { redis, scripts }: { redis: Redis; scripts: Scripts }) {
-    const { ids, ceilings } = result;
+    const { ceilings, refused } = result;
+    const ids = [...result.ids, ...refused.map(({ entry }) => entry.id)];
     if (!(await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids, ceilings }))) {
       this.#lose('the fence has moved');
     }
@@ -156,11 +144,5 @@ export class ShardLedger {
     this.#epoch = undefined;
     this.#queue = [];
     this.#closing.abort();
-  }
-
-  #remember(id: string, reason: string): void {
-    if (this.#stuck.has(id)) return;
-    if (this.#stuck.size < STUCK_REMEMBERED_MAX) this.#stuck.add(id);
-    this.#context.log.error({ shard: this.shard, entry: id }, `outbox entry does not fit the ledger: ${reason}`);
   }
 }

@@ -1,16 +1,23 @@
-// One batch of one shard's outbox into MySQL, in one transaction, under the shard's epoch. What it reports as written is
-// committed and was read back. MySQL only; runs in the writer threads.
-import { insertGrants, isGrant, isReturn, markReturned, numberKey, readRows } from '../../coupons/claim-log.js';
-import { isSettledAs, raiseCeilings, settleVersion } from '../../coupons/coupon-table.js';
-import type { ChangeEntry, GrantEntry, OutboxEntry, ReturnEntry } from '../../coupons/outbox.js';
+// One batch of one shard's outbox into MySQL, under the shard's epoch. What it reports as written is committed and was read
+// back. MySQL only; runs in the writer threads.
+//
+// The batch is one transaction. When MySQL refuses the values of one of its entries it is halved, again and again, until that
+// entry is alone: its neighbours are written, and it becomes a dead letter (coupons/dead-letters.ts), as do entries that
+// cannot be read and those of which MySQL holds something else. Errors that speak of the server or the connection are thrown.
+import { deleteLetters, writeLetters } from '../../coupons/dead-letters.js';
+import type { Refused } from '../../coupons/dead-letters.js';
+import { raiseCeilings } from '../../coupons/coupon-table.js';
+import { readSettled, settleEntries } from '../../coupons/entry-settlement.js';
+import type { OutboxEntry, PoisonEntry } from '../../coupons/outbox.js';
+import { messageOf } from '../../platform/errors.js';
 import type { Connection, RowDataPacket } from '../../platform/mysql.js';
-import { transaction } from '../../platform/mysql.js';
+import { isDataRefusal, transaction } from '../../platform/mysql.js';
 
 export interface WriteTask {
   readonly shard: number;
   /** The epoch under which this process serves the shard: MySQL refuses the batch once somebody has taken a newer one. */
   readonly epoch: number;
-  readonly entries: readonly OutboxEntry[];
+  readonly entries: readonly (OutboxEntry | PoisonEntry)[];
   /** Claims of one coupon that may run ahead of MySQL. */
   readonly ledgerWindow: number;
 }
@@ -19,59 +26,101 @@ export type WriteResult =
   | { readonly status: 'stale_epoch' }
   | {
       readonly status: 'written';
-      /** Entries whose effect is committed: these, and only these, may leave the outbox. */
+      /** Entries whose effect is committed. These and the refused ones, and no others, may leave the outbox. */
       readonly ids: readonly string[];
-      /** Entries of which MySQL holds something else: an alarm, never acknowledged. */
-      readonly conflicts: readonly OutboxEntry[];
+      /** Entries that are committed as dead letters. */
+      readonly refused: readonly Refused[];
       /** Highest claim number that each coupon may hand out from now on. */
       readonly ceilings: ReadonlyMap<string, number>;
     };
 
 /** May be repeated after any error: what was written already is recognised. */
 export async function writeBatch(connection: Connection, task: WriteTask): Promise<WriteResult> {
-  const grants = task.entries.filter((entry): entry is GrantEntry => entry.kind === 'grant');
-  const returns = task.entries.filter((entry): entry is ReturnEntry => entry.kind === 'return');
-  const changes = task.entries.filter((entry): entry is ChangeEntry => entry.kind === 'change');
+  const entries = task.entries.filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
+  const unreadable = task.entries.filter((entry): entry is PoisonEntry => entry.kind === 'poison');
+  const refused: Refused[] = unreadable.map((entry) => ({ entry, reason: `it cannot be read: ${entry.reason}` }));
   const ceilings = new Map<string, number>();
-  for (const { couponId, claimNo } of grants) {
-    ceilings.set(couponId, Math.max(ceilings.get(couponId) ?? 0, claimNo + task.ledgerWindow));
-  }
+  const accepted: OutboxEntry[] = [];
+  if (!(await writePart(connection, task, entries, { accepted, refused, ceilings }))) return STALE;
 
-  const current = await transaction(connection, async () => {
-    if (!(await holdsEpoch(connection, task))) return false;
-    await insertGrants(connection, grants);
-    // A claim and its return may come in one batch.
-    await markReturned(connection, returns);
-    for (const change of changes) await settleVersion(connection, change);
-    await raiseCeilings(connection, ceilings);
-    return true;
-  });
-  if (!current) return { status: 'stale_epoch' };
-
-  const rows = await readRows(connection, [...grants, ...returns]);
-  const conflicts: OutboxEntry[] = [];
-  const ids: string[] = [];
-  for (const grant of grants) {
-    if (isGrant(rows.get(numberKey(grant)), grant)) ids.push(grant.id);
-    else conflicts.push(grant);
+  const settled = await readSettled(connection, accepted);
+  for (const entry of accepted) {
+    if (!settled.has(entry)) refused.push({ entry, reason: 'MySQL holds something else' });
   }
-  for (const one of returns) {
-    if (isReturn(rows.get(numberKey(one)), one)) ids.push(one.id);
-    else conflicts.push(one);
+  await deleteLetters(connection, settled);
+  if (refused.length > 0) {
+    const current = await underEpoch(connection, task, () => writeLetters(connection, task.shard, refused));
+    if (!current) return STALE;
   }
-  for (const change of changes) {
-    if (await isSettledAs(connection, change)) ids.push(change.id);
-    else conflicts.push(change);
-  }
-  return { status: 'written', ids, conflicts, ceilings };
+  return { status: 'written', ids: [...settled].map(({ id }) => id), refused, ceilings };
 }
 
-/** Shares a lock on the shard's row until the transaction ends, so that nobody takes a newer epoch meanwhile. */
-async function holdsEpoch(connection: Connection, task: WriteTask): Promise<boolean> {
-  const [rows] = await connection.query<RowDataPacket[]>(
-    // MariaDB does not know FOR SHARE; MySQL 8 still knows this.
-    'SELECT epoch FROM shard WHERE shard = ? LOCK IN SHARE MODE',
-    [task.shard],
-  );
-  return Number(rows[0]?.['epoch']) === task.epoch;
+const STALE = { status: 'stale_epoch' } as const;
+
+interface Outcome {
+  readonly accepted: OutboxEntry[];
+  readonly refused: Refused[];
+  readonly ceilings: Map<string, number>;
+}
+
+/** False when somebody has taken a newer epoch. */
+async function writePart(
+  connection: Connection,
+  task: WriteTask,
+  entries: readonly OutboxEntry[],
+  outcome: Outcome,
+): Promise<boolean> {
+  const ceilings = ceilingsOf(entries, task.ledgerWindow);
+  try {
+    const current = await underEpoch(connection, task, async () => {
+      await settleEntries(connection, entries);
+      await raiseCeilings(connection, ceilings);
+    });
+    if (!current) return false;
+  } catch (error) {
+    const [only] = entries;
+    if (!isDataRefusal(error) || only === undefined) throw error;
+    if (entries.length === 1) {
+      outcome.refused.push({ entry: only, reason: messageOf(error) });
+      return true;
+    }
+    const middle = Math.ceil(entries.length / 2);
+    // In the order of the stream: a claim comes before its return.
+    return (
+      (await writePart(connection, task, entries.slice(0, middle), outcome)) &&
+      (await writePart(connection, task, entries.slice(middle), outcome))
+    );
+  }
+  outcome.accepted.push(...entries);
+  for (const [couponId, ceiling] of ceilings) {
+    outcome.ceilings.set(couponId, Math.max(ceiling, outcome.ceilings.get(couponId) ?? 0));
+  }
+  return true;
+}
+
+function ceilingsOf(entries: readonly OutboxEntry[], ledgerWindow: number): Map<string, number> {
+  const ceilings = new Map<string, number>();
+  for (const entry of entries) {
+    if (entry.kind !== 'grant') continue;
+    const { couponId, claimNo } = entry;
+    ceilings.set(couponId, Math.max(ceilings.get(couponId) ?? 0, claimNo + ledgerWindow));
+  }
+  return ceilings;
+}
+
+/**
+ * `work` in a transaction that shares a lock on the shard's row, so that nobody takes a newer epoch meanwhile. False, with
+ * nothing done, when somebody has.
+ */
+async function underEpoch(connection: Connection, task: WriteTask, work: () => Promise<void>): Promise<boolean> {
+  return await transaction(connection, async () => {
+    const [rows] = await connection.query<RowDataPacket[]>(
+      // MariaDB does not know FOR SHARE; MySQL 8 still knows this.
+      'SELECT epoch FROM shard WHERE shard = ? LOCK IN SHARE MODE',
+      [task.shard],
+    );
+    if (Number(rows[0]?.['epoch']) !== task.epoch) return false;
+    await work();
+    return true;
+  });
 }

@@ -10,6 +10,7 @@ import type {
   NewCoupon,
   StockChange,
 } from '../../../coupons/coupons.js';
+import type { DeadLetter } from '../../../coupons/dead-letters.js';
 import { StampedeError } from '../../../platform/errors.js';
 import type { Snapshot } from '../../../platform/metrics/snapshot.js';
 import { listenOnFreePort, recordingLog } from '../http/public-api.js';
@@ -24,6 +25,7 @@ export class MapCoupons implements AdminCoupons {
   readonly coupons = new Map<string, CouponDetails>();
   readonly adjustments = new Map<string, StockChange>();
   rows: ClaimRow[] = [];
+  letters: DeadLetter[] = [];
   redisAway = false;
   /** Pages of `claims` that were read. */
   pagesRead = 0;
@@ -115,6 +117,7 @@ export class MapCoupons implements AdminCoupons {
       coupons: 1,
       claims: 10,
       outboxEntries: 0,
+      deadLetters: 0,
       durationMs: 1.5,
       invariants: [
         {
@@ -128,6 +131,21 @@ export class MapCoupons implements AdminCoupons {
     });
   }
 
+  readonly deadLetters: AdminCoupons['deadLetters'] = {
+    list: ({ after, limit }) => {
+      const rest = this.letters.filter(({ id }) => id > after);
+      const next = rest.length > limit ? (rest[limit - 1]?.id ?? null) : null;
+      return Promise.resolve({ letters: rest.slice(0, limit), next });
+    },
+    retry: (id) => {
+      const letter = this.letters.find((one) => one.id === id);
+      if (letter === undefined) return Promise.reject(new StampedeError('unknown_dead_letter'));
+      if (letter.status === 'parked') return Promise.reject(new StampedeError('dead_letter_refused', letter.reason));
+      this.letters = this.letters.filter((one) => one !== letter);
+      return Promise.resolve();
+    },
+  };
+
   unreadyReasons(): string[] {
     return this.redisAway ? ['redis_unavailable'] : [];
   }
@@ -138,6 +156,16 @@ export class MapCoupons implements AdminCoupons {
     this.coupons.set(couponId, coupon);
     return coupon;
   }
+}
+
+export function letterOf(id: number, status: DeadLetter['status'] = 'retrying'): DeadLetter {
+  return {
+    ...{ id, shard: 3, kind: 'grant', couponId: 'sale', claimNo: id, userId: `user-${id}`, status, attempts: 1 },
+    fields: ['kind', 'grant', 'coupon', 'sale', 'no', String(id)],
+    reason: 'Data too long',
+    nextAttemptAt: status === 'parked' ? null : CREATED_AT,
+    createdAt: CREATED_AT,
+  };
 }
 
 export interface AdminApi {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { RawAnswer } from '../http/raw-http.js';
 import type { Snapshot } from '../../../platform/metrics/snapshot.js';
 import { expectProblem } from '../http/raw-http.js';
-import { startAdminApi } from './admin-api.js';
+import { letterOf, startAdminApi } from './admin-api.js';
 
 const { ask, coupons, cluster } = await startAdminApi();
 
@@ -182,6 +182,34 @@ test('readiness tells what is missing', async () => {
   coupons.redisAway = true;
   expect(bodyOf(await ask('GET', '/readyz'))).toEqual({ status: 'unready', reasons: ['redis_unavailable'] });
   coupons.redisAway = false;
+});
+
+describe('dead letters', () => {
+  test('are listed in pages', async () => {
+    coupons.letters = [letterOf(1), letterOf(2, 'parked'), letterOf(3)];
+    const first = bodyOf(await ask('GET', '/v1/dead-letters?limit=2')) as { deadLetters: unknown[]; next: number };
+    expect(first).toMatchObject({
+      deadLetters: [
+        { id: 1, status: 'retrying' },
+        { id: 2, nextAttemptAt: null },
+      ],
+      next: 2,
+    });
+    expect(bodyOf(await ask('GET', `/v1/dead-letters?after=${first.next}`))).toMatchObject({
+      deadLetters: [{ id: 3, kind: 'grant', couponId: 'sale', claimNo: 3, userId: 'user-3', attempts: 1 }],
+      next: null,
+    });
+    expectProblem(await ask('GET', '/v1/dead-letters?limit=0'), 'invalid_query');
+  });
+
+  test('are tried again, and what becomes of that is said', async () => {
+    coupons.letters = [letterOf(1), letterOf(2, 'parked')];
+    expect(bodyOf(await ask('POST', '/v1/dead-letters/1/retry'))).toEqual({ id: 1, status: 'settled' });
+    const problem = expectProblem(await ask('POST', '/v1/dead-letters/2/retry'), 'dead_letter_refused');
+    expect(problem['detail']).toBe('Data too long');
+    expectProblem(await ask('POST', '/v1/dead-letters/1/retry'), 'unknown_dead_letter');
+    expectProblem(await ask('POST', '/v1/dead-letters/x/retry'), 'unknown_dead_letter');
+  });
 });
 
 /** The content of a chunked body. */

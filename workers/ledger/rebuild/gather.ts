@@ -1,6 +1,6 @@
 // Step 3 of a rebuild: what the surviving outbox holds goes to MySQL.
 import { outboxKey } from '../../../coupons/keys.js';
-import type { OutboxEntry, RawEntry } from '../../../coupons/outbox.js';
+import type { RawEntry } from '../../../coupons/outbox.js';
 import { parseEntry } from '../../../coupons/outbox.js';
 import { acknowledge } from '../acknowledge.js';
 import type { Lease } from './lease.js';
@@ -9,7 +9,7 @@ import { RebuildOvertaken } from './lease.js';
 /** Entries of one step. */
 const CHUNK = 1_000;
 
-/** Returns how many entries were written. What does not fit stays in the outbox, for a person to look at. */
+/** Returns how many entries were written. What does not fit is put aside as dead letters. */
 export async function drainOutbox(lease: Lease): Promise<number> {
   const { shard, epoch } = lease;
   const { ledgerWindow, write, redis, scripts, log } = lease.context;
@@ -19,13 +19,19 @@ export async function drainOutbox(lease: Lease): Promise<number> {
     const last = page.at(-1);
     if (last === undefined) return rescued;
     after = `(${last[0]}`;
-    const entries = page.map(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
-    const result = await write({ shard, epoch, entries, ledgerWindow });
+    const result = await write({ shard, epoch, entries: page.map(parseEntry), ledgerWindow });
     if (result.status === 'stale_epoch') throw new RebuildOvertaken(`shard ${shard} has a newer epoch in MySQL`);
-    const stuck = page.length - result.ids.length;
-    if (stuck > 0) log.error({ shard, stuck }, 'outbox entries do not fit the ledger and stay');
+    for (const { entry, reason } of result.refused) {
+      log.error({ shard, entry, reason }, 'outbox entry put aside as a dead letter');
+    }
     // The ceilings reach Redis with the coupons, which are loaded next.
-    const acknowledged = { shard, epoch, state: 'rebuilding', ids: result.ids, ceilings: new Map() } as const;
+    const acknowledged = {
+      shard,
+      epoch,
+      state: 'rebuilding',
+      ids: page.map(([id]) => id),
+      ceilings: new Map(),
+    } as const;
     if (!(await acknowledge(redis, scripts, acknowledged))) throw new RebuildOvertaken('the fence has moved');
     rescued += result.ids.length;
     await lease.renew();

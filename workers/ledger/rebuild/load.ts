@@ -1,11 +1,13 @@
 // Step 4 of a rebuild: the coupons of the shard go from MySQL to Redis, each beginning with empty keys, and the change that
 // each may have pending is settled. Nothing here invents stock: what remains is the total less the rows that are not returned.
-import { readClaims, receiptOf } from '../../../coupons/claim-log.js';
+import { receiptOf } from '../../../coupons/claim-log.js';
 import type { CouponRow } from '../../../coupons/coupon-table.js';
 import { readCoupon, readCoupons, readStockLog, settleVersion } from '../../../coupons/coupon-table.js';
+import { readLetteredClaims } from '../../../coupons/dead-letters.js';
+import type { LetteredClaims } from '../../../coupons/known-claims.js';
+import { countHeld, readBeyondRows, readKnownClaims } from '../../../coupons/known-claims.js';
 import { couponKeys, fenceKey } from '../../../coupons/keys.js';
 import { CODE } from '../../../lua/codes.js';
-import type { Queryable, RowDataPacket } from '../../../platform/mysql.js';
 import type { Lease } from './lease.js';
 
 /** Rows or coupons of one step. A load script with 1,000 pairs stays far below Lua's limit on arguments. */
@@ -20,10 +22,13 @@ export interface Loaded {
 
 export async function loadCoupons(lease: Lease): Promise<Loaded> {
   const loaded = { coupons: 0, claims: 0, latest: 0 };
+  // Nobody else writes or settles one while the shard is being rebuilt.
+  const letters = await readLetteredClaims(lease.context.mysql, lease.shard);
   for (let after = ''; ;) {
     const page = await readCoupons(lease.context.mysql, { shard: lease.shard, after, limit: CHUNK });
     for (const { couponId } of page) {
-      await loadCoupon(lease, await settlePending(lease, couponId), loaded);
+      const lettered = await readBeyondRows(lease.context.mysql, couponId, letters.get(couponId) ?? []);
+      await loadCoupon(lease, await settlePending(lease, couponId, lettered), lettered, loaded);
       await lease.renew();
     }
     const last = page.at(-1);
@@ -36,20 +41,20 @@ export async function loadCoupons(lease: Lease): Promise<Loaded> {
  * A change that was asked for and whose outcome nobody knows: the outbox is empty by now, so Redis either never saw it or
  * has forgotten it. Decided here and now, on the same grounds as in lua/change.lua.
  */
-async function settlePending(lease: Lease, couponId: string): Promise<CouponRow> {
+async function settlePending(lease: Lease, couponId: string, lettered: LetteredClaims): Promise<CouponRow> {
   return await lease.transaction(async (connection) => {
     const row = await readCoupon(connection, couponId, 'FOR UPDATE');
     if (row === undefined) throw new Error(`coupon ${couponId} vanished from MySQL`);
     if (row.appliedVersion === row.version) return row;
     const change = await readStockLog(connection, couponId, { version: row.version });
-    const remaining = row.total - (await claimsHeld(connection, couponId));
+    const remaining = row.total - (await countHeld(connection, couponId, lettered));
     const outcome = remaining + (change?.delta ?? 0) < 0 ? 'below_claimed' : 'applied';
     await settleVersion(connection, { couponId, version: row.version, outcome });
     return (await readCoupon(connection, couponId)) ?? row;
   });
 }
 
-async function loadCoupon(lease: Lease, row: CouponRow, loaded: Loaded): Promise<void> {
+async function loadCoupon(lease: Lease, row: CouponRow, lettered: LetteredClaims, loaded: Loaded): Promise<void> {
   const { mysql } = lease.context;
   const fence = fenceKey(lease.shard);
   const keys = couponKeys(lease.shard, row.couponId);
@@ -57,14 +62,12 @@ async function loadCoupon(lease: Lease, row: CouponRow, loaded: Loaded): Promise
   await lease.run('load_begin', all);
   let claims = 0;
   let returned = 0;
-  for (;;) {
-    const page = await readClaims(mysql, row.couponId, { after: claims, limit: CHUNK });
-    const last = page.at(-1);
-    if (last === undefined) break;
+  for await (const page of readKnownClaims(mysql, row.couponId, lettered, CHUNK)) {
     claims += page.length;
+    const highest = page.at(-1)?.claimNo;
     // Numbers are handed out without gaps: a row is missing, and what the others are worth is for a person to say.
-    if (last.claimNo !== claims) {
-      await leaveClosed(lease, row.couponId, `${claims} rows up to number ${last.claimNo}`, loaded);
+    if (highest !== claims) {
+      await leaveClosed(lease, row.couponId, `${claims} claims up to number ${highest}`, loaded);
       return;
     }
     const pairs = page.flatMap((claim) => [claim.userId, receiptOf(claim)]);
@@ -105,13 +108,4 @@ async function leaveClosed(lease: Lease, couponId: string, why: string, loaded: 
   await lease.run('load_closed', all, [couponId]);
   loaded.coupons++;
   lease.context.log.error({ couponId, shard: lease.shard }, `coupon stays closed: the ledger has ${why}`);
-}
-
-/** Claims that are not returned, as long as no row is missing. */
-async function claimsHeld(mysql: Queryable, couponId: string): Promise<number> {
-  const [rows] = await mysql.query<RowDataPacket[]>(
-    'SELECT COALESCE(MAX(claim_no), 0) - COUNT(returned_at) AS held FROM coupon_claim_log WHERE coupon_id = ?',
-    [couponId],
-  );
-  return Number(rows[0]?.['held']);
 }
