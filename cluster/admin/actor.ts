@@ -4,14 +4,19 @@ import { ConfigurationError } from '../../platform/errors.js';
 import type { ActorFactory } from '../actor.js';
 import { socketFolder } from '../diagnostics.js';
 import { drain, listen } from '../http/listener.js';
+import { describePublicApi } from '../http/public-description.js';
 import { createAdminServer } from './admin-server.js';
 
 export const createActor: ActorFactory = ({ settings, log, cluster }) => {
-  const { adminToken, adminHost, adminPort } = settings;
+  const { adminToken, adminHost, adminPort, adminAllowedHosts: allowedHosts } = settings;
   // The start command makes one when there is none; a worker without it was started by something else.
   if (adminToken === undefined) throw new ConfigurationError('ADMIN_TOKEN must be set for the admin process.');
   const coupons = createCoupons({ settings, log });
-  const api = createAdminServer({ adminToken, log, coupons, cluster, socketFolder: socketFolder(settings) });
+  const api = createAdminServer({
+    ...{ adminToken, log, coupons, cluster, allowedHosts },
+    socketFolder: socketFolder(settings),
+    describePublicApi: () => describePublicApi(settings, log),
+  });
   return {
     async start() {
       await coupons.start();

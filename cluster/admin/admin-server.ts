@@ -8,11 +8,13 @@ import { createApiServer } from '../http/api-server.js';
 import type { ApiServer } from '../http/api-server.js';
 import { ADMIN_LIMITS } from '../http/limits.js';
 import type { HttpLimits } from '../http/limits.js';
-import { createAdmission } from './admission.js';
+import { PAGE_HEADERS } from '../http/security-headers.js';
+import { ADMISSION_PROBLEMS, createAdmission } from './admission.js';
 import { claimListRoutes } from './claim-list-routes.js';
 import { couponRoutes } from './coupon-routes.js';
 import { deadLetterRoutes } from './dead-letter-routes.js';
 import { debugRoutes } from './debug-routes.js';
+import { addDocsPage } from './docs-page.js';
 import { operationsRoutes } from './operations-routes.js';
 
 /** What the admin API asks of the coupons; coupons/mysql-redis-coupons.ts has it all. */
@@ -29,6 +31,10 @@ export interface AdminServerOptions {
   readonly cluster: ClusterLink;
   /** Where the diagnostics agents of the processes have their sockets. */
   readonly socketFolder: string;
+  /** Names under which it may be asked for, beyond the safe ones; lower case. */
+  readonly allowedHosts: readonly string[];
+  /** The OpenAPI document of the public API, for the page that shows both. */
+  readonly describePublicApi: () => Promise<object>;
   readonly limits?: HttpLimits;
 }
 
@@ -44,15 +50,17 @@ export function createAdminServer(options: AdminServerOptions): ApiServer {
       securitySchemes: {
         adminToken: { type: 'http', scheme: 'bearer', description: 'ADMIN_TOKEN, or STAMPEDE_DIR/admin-token.' },
       },
-      admissionProblems: ['unauthenticated'],
+      admissionProblems: ADMISSION_PROBLEMS,
     },
     unreadyReasons: () => coupons.unreadyReasons(),
-    admit: createAdmission(adminToken),
+    headers: PAGE_HEADERS,
+    admit: createAdmission(adminToken, options.allowedHosts),
   });
   api.app.register(couponRoutes(coupons));
   api.app.register(claimListRoutes(coupons, log));
   api.app.register(deadLetterRoutes(coupons.deadLetters));
   api.app.register(operationsRoutes(() => coupons.audit(), cluster));
   api.app.register(debugRoutes({ socketFolder, cluster }));
+  addDocsPage(api.app, options.describePublicApi);
   return api;
 }

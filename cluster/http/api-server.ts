@@ -30,6 +30,8 @@ export interface ApiServerOptions {
   readonly limits: HttpLimits;
   readonly description: ApiDescription;
   readonly unreadyReasons: () => string[];
+  /** Of every answer; a route may replace them. Default: those of an API. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Whose X-Forwarded-For is believed when a route asks for `request.ip`. Default: nobody's. */
   readonly trustedProxies?: readonly string[];
   /**
@@ -48,7 +50,7 @@ export interface ApiServer {
 const JSON_BODY = /^application\/(?:[\w.+-]+\+)?json(?:;|$)/;
 
 export function createApiServer(options: ApiServerOptions): ApiServer {
-  const { log, limits, trustedProxies = [] } = options;
+  const { log, limits, headers = SECURITY_HEADERS, trustedProxies = [] } = options;
   let draining = false;
 
   const app = fastify({
@@ -91,7 +93,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
 
   /** False when the request has been answered already. */
   function begin(request: FastifyRequest, reply: FastifyReply): boolean {
-    reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
+    reply.headers(headers).header('x-request-id', request.id);
     if (draining) reply.header('connection', 'close');
     const { raw } = request;
     if (raw.headers.host === undefined && raw.httpVersion === '1.1') {

@@ -11,12 +11,16 @@ import type {
   StockChange,
 } from '../../../coupons/coupons.js';
 import type { DeadLetter } from '../../../coupons/dead-letters.js';
+import { describePublicApi } from '../../../cluster/http/public-description.js';
 import { StampedeError } from '../../../platform/errors.js';
 import type { Snapshot } from '../../../platform/metrics/snapshot.js';
+import { readSettings } from '../../../platform/settings.js';
 import { listenOnFreePort, recordingLog } from '../http/public-api.js';
 import { exchange } from '../http/raw-http.js';
 import type { RawAnswer, RequestParts } from '../http/raw-http.js';
 
+/** A name with a dot under which the API may be asked for. */
+export const ALLOWED_HOST = 'admin.stampede.example';
 export const ADMIN_TOKEN = 'admin-token-of-the-tests';
 export const CREATED_AT = Date.parse('2026-11-20T08:00:00.000Z');
 
@@ -185,7 +189,11 @@ export async function startAdminApi(socketFolder = '/nowhere'): Promise<AdminApi
     processes: (): Promise<ProcessStatus[]> => Promise.resolve([]),
     metrics: (): Promise<Snapshot[]> => Promise.resolve([]),
   };
-  const server = createAdminServer({ adminToken: ADMIN_TOKEN, log, coupons, cluster, socketFolder });
+  const server = createAdminServer({
+    ...{ adminToken: ADMIN_TOKEN, log, coupons, cluster, socketFolder },
+    allowedHosts: [ALLOWED_HOST],
+    describePublicApi: () => describePublicApi(readSettings({}), log),
+  });
   const port = await listenOnFreePort(server);
   return {
     port,
