@@ -9,6 +9,7 @@ import { EXIT } from '../cluster/exit-codes.js';
 import type { LeakReport } from '../diagnostics/model.js';
 import { openAdmin, processIo, ServiceUnreachable } from './admin-client.js';
 import type { CommandIo } from './admin-client.js';
+import { registerHeapCommands } from './debug-heap.js';
 
 const FILE_MODE = 0o600;
 const SECONDS_DEFAULT = 5;
@@ -70,7 +71,9 @@ export function registerDebugCommands(program: Command, io: CommandIo = processI
     .option('--seconds <n>', 'how long to watch', seconds, SECONDS_DEFAULT)
     .option('--out <file>', 'where to (default: a name with the process and the time)')
     .action(async (name: string, options: SaveOptions) => {
-      await save(io, `${pagesOf(name)}/profile?seconds=${options.seconds}`, options.out ?? fileName(name, 'cpu.pb.gz'));
+      const file = options.out ?? fileName(name, 'cpu.pb.gz');
+      await save(io, `${pagesOf(name)}/profile?seconds=${options.seconds}`, file);
+      io.out(file);
     });
   debug
     .command('heap <process>')
@@ -81,15 +84,19 @@ export function registerDebugCommands(program: Command, io: CommandIo = processI
     .action(async (name: string, options: SaveOptions & { gc?: true }) => {
       const collect = options.gc === true ? '&gc=1' : '';
       const page = `${pagesOf(name)}/heap?seconds=${options.seconds}${collect}`;
-      await save(io, page, options.out ?? fileName(name, 'heap.pb.gz'));
+      const file = options.out ?? fileName(name, 'heap.pb.gz');
+      await save(io, page, file);
+      io.out(file);
     });
   debug
     .command('snapshot <process>')
     .description('save a heap snapshot; stops the process meanwhile, and holds its secrets')
     .option('--out <file>', 'where to (default: a name with the process and the time)')
     .action(async (name: string, { out = fileName(name, 'heapsnapshot') }: { out?: string }) => {
-      await save(io, `${pagesOf(name)}/heap/snapshot`, out);
+      await save(io, snapshotOf(name), out);
+      io.out(out);
     });
+  registerHeapCommands(debug, (name, file) => save(io, snapshotOf(name), file), io);
   debug
     .command('trace <process>')
     .description('record every async resource for some seconds; makes the process many times slower meanwhile')
@@ -106,6 +113,7 @@ Without a command: every process with its vital signs, and the suspects.
 
   stampede debug leaks                    exit code ${EXIT.failed} when a process leaks
   stampede debug stack http-1             the blocking line, while it blocks
+  stampede debug growth http-1            what grew in a minute, and what holds it
   stampede debug profile http-1           then: go tool pprof -http :8081 <file>
 
 Processes are called primary, http-1 …, ledger-1, admin-1. The pages themselves, for a browser (the user name is free, the
@@ -114,6 +122,10 @@ password is the admin token): http://ADMIN_HOST:ADMIN_PORT/debug. docs/diagnosti
 interface SaveOptions {
   readonly seconds: number;
   readonly out?: string;
+}
+
+function snapshotOf(name: string): string {
+  return `${pagesOf(name)}/heap/snapshot`;
 }
 
 function pagesOf(name: string): string {
@@ -135,7 +147,6 @@ async function save(io: CommandIo, path: string, file: string): Promise<void> {
   const { body } = await open(io, path);
   if (body === null) throw new ServiceUnreachable('The answer has no body.');
   await pipeline(Readable.fromWeb(body), createWriteStream(file, { mode: FILE_MODE, flags: 'wx' }));
-  io.out(file);
 }
 
 function fileName(name: string, ending: string): string {
