@@ -39,6 +39,7 @@ interface Start {
   readonly pm2: Pm2;
   readonly progress: Progress;
   readonly log: Log;
+  readonly metrics: Metrics;
 }
 
 /** Runs the service until it ends, and returns how. Throws `ConfigurationError` and errors of the embedded servers. */
@@ -50,8 +51,9 @@ export async function start(environment: Readonly<Record<string, string | undefi
   const pm2 = followPm2(process, environment);
   const progress = createProgress();
   const log = createLog('primary', settings.logLevel);
+  const metrics = new Metrics({ name: 'primary', role: 'primary', log });
   try {
-    return await inLockedFolder({ settings, signals, pm2, progress, log });
+    return await inLockedFolder({ settings, signals, pm2, progress, log, metrics });
   } catch (error) {
     // What was interrupted may fail in any way; the wish to stop is the reason.
     if (signals.stop.aborted) return { code: signals.hurry.aborted ? EXIT.hurried : EXIT.ok };
@@ -64,13 +66,14 @@ export async function start(environment: Readonly<Record<string, string | undefi
 }
 
 async function inLockedFolder(context: Start): Promise<Ending> {
-  const { dir } = context.settings;
+  const { settings, metrics, log } = context;
+  const { dir } = settings;
   const lock = await orConfigurationError(`STAMPEDE_DIR (${dir})`, async () => {
     const locked = await lockFolder(dir);
     await makePrivateFolder(socketFolder({ dir }));
     return locked;
   });
-  const diagnostics = startProcessDiagnostics('primary', context.settings, context.log);
+  const diagnostics = startProcessDiagnostics({ name: 'primary', role: 'primary', settings, metrics, log });
   try {
     return await withServers(context);
   } finally {
@@ -110,7 +113,7 @@ async function workerEnvironment(settings: Settings, servers: EmbeddedServers): 
 }
 
 async function runPrimary(
-  { settings, signals, pm2, progress, log }: Start,
+  { settings, signals, pm2, progress, log, metrics }: Start,
   workerEnvironment: Record<string, string>,
   serverFailed: AbortSignal,
 ): Promise<Ending> {
@@ -121,7 +124,7 @@ async function runPrimary(
     workerScript: packagePath('dist', 'cluster', 'worker.js'),
     workerEnvironment,
     log,
-    metrics: new Metrics({ name: 'primary', role: 'primary', log }),
+    metrics,
     saveHeapProfile: (worker) => saveHeapProfile(profiles, worker),
     onChange: () => {
       if (announced || !primary.ready) return;

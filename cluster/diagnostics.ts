@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { startDiagnostics } from '../diagnostics/start.js';
 import type { Diagnostics } from '../diagnostics/start.js';
 import type { Log } from '../platform/log.js';
+import type { Metrics } from '../platform/metrics/metrics.js';
 import type { Settings } from '../platform/settings.js';
+import type { Role } from './actor.js';
+import { registerDiagnosticsMetrics } from './diagnostics-metrics.js';
 
 export type DiagnosticsSettings = Pick<Settings, 'dir' | 'diagnostics' | 'leakWindowMs'>;
 
@@ -13,19 +16,26 @@ export function socketFolder(settings: Pick<Settings, 'dir'>): string {
   return join(settings.dir, 'run');
 }
 
+export interface WatchedSelf {
+  /** Of this process in the cluster. */
+  readonly name: string;
+  readonly role: Role | 'primary';
+  readonly settings: DiagnosticsSettings;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
 /**
- * Starts the agent of this process, or none where it is switched off. `name` is that of the process in the cluster. The
- * agent needs no stop: it goes with the process, and its replacement takes the socket over.
+ * Starts the agent of this process, or none where it is switched off. The agent needs no stop: it goes with the process,
+ * and its replacement takes the socket over.
  */
-export function startProcessDiagnostics(
-  name: string,
-  settings: DiagnosticsSettings,
-  log: Log,
-): Diagnostics | undefined {
+export function startProcessDiagnostics({ name, role, settings, metrics, log }: WatchedSelf): Diagnostics | undefined {
   if (settings.diagnostics === 'off') return undefined;
+  const socketPath = join(socketFolder(settings), `${name}.sock`);
+  registerDiagnosticsMetrics(metrics, role, socketPath);
   return startDiagnostics({
     name,
-    socketPath: join(socketFolder(settings), `${name}.sock`),
+    socketPath,
     windowMs: settings.leakWindowMs,
     warn: (reason) => log.warn({ reason }, 'diagnostics are incomplete'),
   });

@@ -81,7 +81,13 @@ class WorkerRun {
       this.#log = createLog(this.#name, settings.logLevel);
       this.#followPrimary(settings.drainTimeoutMs);
       // Before the role's code is loaded: what that makes at its start is recorded too.
-      this.#diagnostics = startProcessDiagnostics(this.#name, settings, this.#log);
+      this.#diagnostics = startProcessDiagnostics({
+        name: this.#name,
+        role: this.#role,
+        settings,
+        metrics: this.#metrics,
+        log: this.#log,
+      });
       const createActor = await loadFactory(this.#role);
       if (this.#draining) return;
       const actor = createActor({
