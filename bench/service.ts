@@ -34,6 +34,8 @@ export interface ServiceOptions {
   readonly workers: number;
   /** Of the primary, inherited by its workers. */
   readonly execArgv: readonly string[];
+  /** Settings of the service beyond those that every measurement has. */
+  readonly environment?: Readonly<Record<string, string>>;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
@@ -63,7 +65,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
 class PortTaken extends Error {}
 
-async function startOnce({ workers, execArgv, log, signal }: ServiceOptions): Promise<Service> {
+async function startOnce({ workers, execArgv, environment, log, signal }: ServiceOptions): Promise<Service> {
   const dir = await mkdtemp(join(tmpdir(), 'stampede-bench-'));
   const [port, adminPort] = [await findFreePort(), await findFreePort()];
   const adminToken = randomBytes(16).toString('hex');
@@ -81,6 +83,7 @@ async function startOnce({ workers, execArgv, log, signal }: ServiceOptions): Pr
       LOG_LEVEL: 'warn',
       // A claim on a machine that is busy elsewhere is slow, and is to be measured, not refused.
       CLAIM_TIMEOUT_MS: '30000',
+      ...environment,
     },
     // A group of its own: a Ctrl-C in the terminal reaches the benchmark alone.
     detached: true,

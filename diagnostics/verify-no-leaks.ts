@@ -6,6 +6,8 @@ import { startRecorder } from './recorder/recorder.js';
 /** What is being closed gets so long to end. */
 const GRACE_MS = 1_000;
 const LOOK_EVERY_MS = 20;
+/** So many that none is left out: in a test what it costs does not matter. */
+const STACKS_PER_SECOND_MAX = 50_000;
 
 export interface LeakCheck {
   /** In `beforeEach`: what is live now is none of the test's. */
@@ -19,7 +21,7 @@ export interface LeakCheck {
 /** Starts recording: before the code under test makes anything. One at a time in a thread. */
 export function verifyNoLeaks({ graceMs = GRACE_MS }: { readonly graceMs?: number } = {}): LeakCheck {
   const { setTimeout } = globalThis;
-  const recorder = startRecorder();
+  const recorder = startRecorder({ promiseStacksPerSecondMax: STACKS_PER_SECOND_MAX });
   let before = new Map<string, number>();
   const live = (): SiteSample[] =>
     recorder.snapshot().sites.filter((site) => site.kind !== 'abandoned' && site.stack.length > 0 && isOwnWork(site));

@@ -14,10 +14,10 @@ import { SourceMaps } from './source-map.js';
 import { watchTimers } from './timers.js';
 import { Trace } from './trace.js';
 
-/** Stacks per second for promises: at 10 µs each about half a percent of a core. */
-const PROMISE_STACKS_PER_SECOND_MAX = 500;
+/** Stacks per second for promises: at 10 to 20 µs each 0.2 to 0.4 % of a core. */
+const PROMISE_STACKS_PER_SECOND_MAX = 200;
 /** The same, for each of timers, handles and listeners. */
-const OTHER_STACKS_PER_SECOND_MAX = 200;
+const OTHER_STACKS_PER_SECOND_MAX = 50;
 const ENTRIES_MAX = 20_000;
 const SITES_MAX = 2_000;
 const SWEEP_MS = 500;

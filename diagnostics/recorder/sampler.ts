@@ -1,6 +1,8 @@
 // Decides which of very many events are recorded: all of them while they are few, one in N when they are many, so that
 // no more than a stated number per second is spent. Pure but for the random source passed in.
 
+/** At least so many may be taken at the rate in force before a burst makes it sparser: a small program is recorded whole. */
+const BURST_MIN = 200;
 /** Shares of the budget after which a burst within one interval makes the sampling twice as sparse, again and again. */
 const BURST_STEPS_PER_BUDGET = 4;
 const MS_PER_SECOND = 1_000;
@@ -26,7 +28,7 @@ export class Sampler {
   constructor({ perSecondMax, random }: SamplerOptions) {
     this.#perSecondMax = perSecondMax;
     this.#random = random;
-    this.#burstAt = perSecondMax;
+    this.#burstAt = Math.max(BURST_MIN, perSecondMax);
   }
 
   /** Recordings per second in the last interval. */
@@ -62,6 +64,6 @@ export class Sampler {
     this.#left = Math.min(this.#left, 2 * this.rate);
     this.#seen = 0;
     this.#taken = 0;
-    this.#burstAt = this.#perSecondMax * Math.max(1, seconds);
+    this.#burstAt = Math.max(BURST_MIN, this.#perSecondMax * Math.max(1, seconds));
   }
 }
