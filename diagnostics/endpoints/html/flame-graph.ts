@@ -34,7 +34,7 @@ export interface FlameGroup {
 export function flameGraph(groups: readonly FlameGroup[]): Markup {
   const root = treeOf(groups);
   if (root.live === 0) return html`<p>Nothing is live.</p>`;
-  const rows = Math.min(DEPTH_MAX, depthOf(root)) + 1;
+  const rows = Math.min(DEPTH_MAX, depthOf(root, root)) + 1;
   return html`<svg
     class="flame"
     viewBox="0 0 ${WIDTH} ${rows * ROW}"
@@ -76,12 +76,18 @@ function childOf(parent: Node, key: string, fresh: Node, live: number): Node {
   return child;
 }
 
-function depthOf(node: Node): number {
-  return 1 + Math.max(0, ...[...node.children.values()].map(depthOf));
+/** Of what is wide enough to be drawn. */
+function depthOf(node: Node, root: Node): number {
+  const drawn = [...node.children.values()].filter((child) => widthOf(child, root) >= BOX_WIDTH_MIN);
+  return 1 + Math.max(0, ...drawn.map((child) => depthOf(child, root)));
+}
+
+function widthOf(node: Node, root: Node): number {
+  return (node.live / root.live) * WIDTH;
 }
 
 function box(node: Node, root: Node, x: number, depth: number): Markup {
-  const width = (node.live / root.live) * WIDTH;
+  const width = widthOf(node, root);
   if (width < BOX_WIDTH_MIN || depth > DEPTH_MAX) return NOTHING;
   const share = `${((node.live / root.live) * 100).toFixed(1)} %`;
   const label = node.name.slice(0, Math.max(0, Math.floor((width - 2 * TEXT_PADDING) / CHARACTER_WIDTH)));
@@ -102,7 +108,7 @@ function box(node: Node, root: Node, x: number, depth: number): Markup {
     .toSorted((a, b) => b.live - a.live)
     .map((child) => {
       const drawn = box(child, root, childX, depth + 1);
-      childX += (child.live / root.live) * WIDTH;
+      childX += widthOf(child, root);
       return drawn;
     });
   return html`${linked}${children}`;
