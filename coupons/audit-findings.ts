@@ -1,4 +1,5 @@
-// What an audit has found so far: per invariant, how often it was checked and where it did not hold.
+// What an audit has found so far: per invariant, how often it was checked and where it did not hold, and the coupons that
+// reconciliation may repair.
 import type { AuditReport, InvariantName } from './coupons.js';
 
 const EXAMPLES_MAX = 5;
@@ -12,6 +13,13 @@ const STATEMENTS: Readonly<Record<InvariantName, string>> = {
   I6: 'Redis and the ledger hold the same receipt for a user.',
 };
 
+/** Something that can be repaired in a safe direction (coupons/reconcile.ts). */
+export interface Defect {
+  readonly kind: 'surplus_stock' | 'missing_rows';
+  readonly shard: number;
+  readonly couponId: string;
+}
+
 interface Finding {
   checked: number;
   violations: number;
@@ -20,6 +28,11 @@ interface Finding {
 
 export class Findings {
   readonly #byName = new Map<InvariantName, Finding>();
+  readonly #onDefect: (defect: Defect) => void;
+
+  constructor(onDefect: (defect: Defect) => void) {
+    this.#onDefect = onDefect;
+  }
 
   /** `example` says what is wrong; it is only asked for when it is. */
   check(name: InvariantName, holds: boolean, example: () => string): void {
@@ -28,6 +41,10 @@ export class Findings {
     if (holds) return;
     finding.violations++;
     if (finding.examples.length < EXAMPLES_MAX) finding.examples.push(example());
+  }
+
+  defect(defect: Defect): void {
+    this.#onDefect(defect);
   }
 
   list(): AuditReport['invariants'] {

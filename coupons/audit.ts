@@ -8,6 +8,7 @@
 // has (5) in the end.
 // A shard that is closed or opened anew meanwhile ends the audit: half of a picture is none.
 import type { AuditReport } from './coupons.js';
+import type { Defect } from './audit-findings.js';
 import { Findings } from './audit-findings.js';
 import type { ChangeContext } from './changes.js';
 import { byCoupon } from './claim-log.js';
@@ -27,13 +28,17 @@ import type { RowDataPacket } from '../platform/mysql.js';
 const PAGE = 1_000;
 /** Throws `fenced` or `unavailable` when a shard cannot be read: an audit that saw half of the coupons is none. */
 export async function audit(
-  context: ChangeContext & { onProgress: (done: number, of: number) => void },
+  context: ChangeContext & {
+    onProgress: (done: number, of: number) => void;
+    /** Told at most once per coupon and kind. */
+    onDefect?: (defect: Defect) => void;
+  },
 ): Promise<AuditReport> {
   const startedAt = performance.now();
   await context.shards.refresh();
   const [count] = await context.mysql.query<RowDataPacket[]>('SELECT COUNT(*) AS coupons FROM coupon');
   const of = Number(count[0]?.['coupons']);
-  const findings = new Findings();
+  const findings = new Findings(context.onDefect ?? (() => undefined));
   const totals = { coupons: 0, claims: 0, outboxEntries: 0 };
   for (let shard = 0; shard < context.shards.count; shard++) {
     const shardAudit = new ShardAudit(context, findings, shard);

@@ -40,6 +40,7 @@ export class CouponAudit {
   readonly #userOf: Map<number, string>;
   readonly #numberOf: Map<string, number>;
   readonly #returning: Set<number>;
+  #rowsMissing = false;
 
   constructor(
     context: ChangeContext,
@@ -86,8 +87,17 @@ export class CouponAudit {
     this.#checkGap(last, highest + 1);
     const log = await this.#stockLog();
     const after = (await this.#readAgain())?.returned ?? this.#counters.returned;
+    this.#rowsMissing ||= returned.size < this.#counters.returned;
     this.#checkReturns(returned.size, after);
     this.#checkStock(log, last - after);
+    this.#tellDefects();
+  }
+
+  #tellDefects(): void {
+    const { shard, couponId } = this.#row;
+    const { remaining, total, highest, returned } = this.#counters;
+    if (this.#rowsMissing) this.#findings.defect({ kind: 'missing_rows', shard, couponId });
+    if (remaining > total - highest + returned) this.#findings.defect({ kind: 'surplus_stock', shard, couponId });
   }
 
   /** Numbers between two rows that were handed out must be on their way. */
@@ -95,6 +105,7 @@ export class CouponAudit {
     const { couponId } = this.#row;
     for (let claimNo = after + 1; claimNo < before && claimNo <= this.#counters.highest; claimNo++) {
       const onItsWay = this.#userOf.has(claimNo);
+      this.#rowsMissing ||= !onItsWay;
       this.#findings.check(
         'I3',
         onItsWay,

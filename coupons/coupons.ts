@@ -1,5 +1,6 @@
 // What operators may do with coupons. The admin API and the jobs know this interface; coupons/mysql-redis-coupons.ts keeps it.
 import type { DeadLetters } from './dead-letter-retry.js';
+import type { Reconciliation } from './reconcile.js';
 import type { Ack, CouponDefinition, CouponState } from './definition.js';
 
 export interface NewCoupon {
@@ -112,6 +113,8 @@ export interface CouponsService extends Coupons {
   unreadyReasons(): string[];
   /** Checks every invariant over Redis, outbox and MySQL, while traffic goes on. */
   audit(onProgress?: (done: number, of: number) => void): Promise<AuditReport>;
+  /** The audit, with the repairs that are safe (coupons/reconcile.ts). */
+  reconcile(): Promise<Reconciliation>;
   /** Applies and settles the change that a coupon may have pending. */
   finish(couponId: string): Promise<void>;
 }

@@ -21,6 +21,8 @@ import {
 import type { Ack, CouponState } from './definition.js';
 import { TOTAL_MAX } from './definition.js';
 import { couponKeys, fenceKey } from './keys.js';
+import type { Reconciliation } from './reconcile.js';
+import { reconcile } from './reconcile.js';
 import { Shards } from './shards.js';
 import { CODE, errorOfCode } from '../lua/codes.js';
 import { loadScripts, runScript } from '../lua/scripts.js';
@@ -174,6 +176,10 @@ class MysqlRedisCoupons implements CouponsService {
 
   async audit(onProgress: (done: number, of: number) => void = () => undefined): Promise<AuditReport> {
     return await audit({ ...this.#context, onProgress });
+  }
+
+  async reconcile(): Promise<Reconciliation> {
+    return await reconcile({ ...this.#context, log: this.#log });
   }
 
   /** False when somebody else was faster with this id. */

@@ -16,6 +16,7 @@ export function tellingDatabaseFailures(service: CouponsService): CouponsService
     list: (page) => reading(() => service.list(page)),
     claims: (couponId, filter) => reading(() => service.claims(couponId, filter)),
     audit: (onProgress) => reading(() => service.audit(onProgress)),
+    reconcile: () => changing(() => service.reconcile()),
     create: (coupon) => changing(() => service.create(coupon)),
     pause: (couponId) => changing(() => service.pause(couponId)),
     resume: (couponId) => changing(() => service.resume(couponId)),

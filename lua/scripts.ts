@@ -15,6 +15,7 @@ export const SCRIPT_NAMES = [
   'load_closed',
   'load_finish',
   'load_receipts',
+  'lower_stock',
   'rebuild_begin',
   'rebuild_open',
   'receipt',

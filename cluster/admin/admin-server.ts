@@ -2,6 +2,7 @@
 // an audit and a view of the cluster; opens no database itself.
 import type { AuditReport, Coupons } from '../../coupons/coupons.js';
 import type { DeadLetters } from '../../coupons/dead-letter-retry.js';
+import type { Reconciliation } from '../../coupons/reconcile.js';
 import type { Log } from '../../platform/log.js';
 import type { ClusterLink } from '../actor.js';
 import { createApiServer } from '../http/api-server.js';
@@ -20,6 +21,7 @@ import { operationsRoutes } from './operations-routes.js';
 /** What the admin API asks of the coupons; coupons/mysql-redis-coupons.ts has it all. */
 export interface AdminCoupons extends Coupons {
   audit(): Promise<AuditReport>;
+  reconcile(): Promise<Reconciliation>;
   readonly deadLetters: DeadLetters;
   unreadyReasons(): string[];
 }
@@ -59,7 +61,7 @@ export function createAdminServer(options: AdminServerOptions): ApiServer {
   api.app.register(couponRoutes(coupons));
   api.app.register(claimListRoutes(coupons, log));
   api.app.register(deadLetterRoutes(coupons.deadLetters));
-  api.app.register(operationsRoutes(() => coupons.audit(), cluster));
+  api.app.register(operationsRoutes(coupons, cluster));
   api.app.register(debugRoutes({ socketFolder, cluster }));
   addDocsPage(api.app, options.describePublicApi);
   return api;

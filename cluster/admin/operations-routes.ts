@@ -2,6 +2,7 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { AuditReport } from '../../coupons/coupons.js';
+import type { Reconciliation, Repair } from '../../coupons/reconcile.js';
 import { messageOf, StampedeError } from '../../platform/errors.js';
 import { METRICS_CONTENT_TYPE, metricsText } from '../../platform/metrics/merge.js';
 import type { ClusterLink } from '../actor.js';
@@ -24,6 +25,18 @@ const Audit = Type.Object({
   ),
 });
 
+const REPAIRS: readonly Repair['kind'][] = ['stock_lowered', 'row_requeued', 'return_requeued'];
+const ReconciliationBody = Type.Object({
+  report: Audit,
+  repairs: Type.Array(
+    Type.Object({
+      kind: Type.Unsafe<Repair['kind']>({ type: 'string', enum: REPAIRS }),
+      couponId: Type.String(),
+      what: Type.String(),
+    }),
+  ),
+});
+
 const Processes = Type.Object({
   processes: Type.Array(
     Type.Object({
@@ -39,7 +52,7 @@ const Processes = Type.Object({
 });
 
 export function operationsRoutes(
-  audit: () => Promise<AuditReport>,
+  coupons: { audit(): Promise<AuditReport>; reconcile(): Promise<Reconciliation> },
   cluster: ClusterLink,
 ): FastifyPluginCallbackTypebox {
   return (app, _options, done) => {
@@ -55,9 +68,31 @@ export function operationsRoutes(
         },
       },
       async () => {
-        const report = await audit();
-        const invariants = report.invariants.map((invariant) => ({ ...invariant, examples: [...invariant.examples] }));
-        return { ...report, invariants };
+        return auditBody(await coupons.audit());
+      },
+    );
+
+    app.post(
+      '/v1/reconciliations',
+      {
+        config: {
+          problems: [
+            ...(['unauthenticated', 'fenced', 'unavailable', 'outcome_unknown'] as const),
+            ...(['invalid_json', 'invalid_body', 'body_too_large', 'unsupported_media_type'] as const),
+          ],
+        },
+        schema: {
+          summary: 'Check every invariant now, and repair what is safe to repair',
+          description:
+            'Repair lowers remaining stock to what is left of the total, and puts rows that MySQL is missing into the ' +
+            'outbox again. The same is done every minute.',
+          tags: ['operations'],
+          response: { 200: ReconciliationBody },
+        },
+      },
+      async () => {
+        const { report, repairs } = await coupons.reconcile();
+        return { report: auditBody(report), repairs: [...repairs] };
       },
     );
 
@@ -105,4 +140,8 @@ async function ofPrimary<T>(answer: Promise<T>): Promise<T> {
   return await answer.catch((error: unknown) => {
     throw new StampedeError('unavailable', `The primary does not answer: ${messageOf(error)}`, {}, error);
   });
+}
+
+function auditBody(report: AuditReport) {
+  return { ...report, invariants: report.invariants.map((one) => ({ ...one, examples: [...one.examples] })) };
 }

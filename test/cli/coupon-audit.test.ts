@@ -138,6 +138,14 @@ describe('audit', () => {
   });
 });
 
+test('reconcile tells of the audit and the repairs', async () => {
+  const { out, exitCode } = await run('reconcile');
+  expect(exitCode).toBe(0);
+  expect(out).toContain('Every invariant holds');
+  expect(out).toContain('repaired: summer: remaining stock lowered by 2 to 0');
+  expect(JSON.parse((await run('reconcile --json')).out)).toMatchObject({ report: { ok: true }, repairs: [{}] });
+});
+
 describe('dead-letters', () => {
   test('list goes through every page and tells the reason', async () => {
     coupons.letters = [];

@@ -4,12 +4,12 @@ import { finishChange } from '../../coupons/changes.js';
 import { readUnfinished } from '../../coupons/coupon-table.js';
 import { messageOf } from '../../platform/errors.js';
 import type { Log } from '../../platform/log.js';
-import type { Job } from './jobs.js';
+import type { ScheduledJob } from './jobs.js';
 
 const EVERY_MS = 5_000;
 const COUPONS_MAX = 100;
 
-export function finishChangesJob(context: ChangeContext, log: Log): Job {
+export function finishChangesJob(context: ChangeContext, log: Log): ScheduledJob {
   return {
     name: 'finish-changes',
     everyMs: EVERY_MS,

@@ -2,11 +2,11 @@
 import type { ChangeContext } from '../../coupons/changes.js';
 import { retryDueLetters } from '../../coupons/dead-letter-retry.js';
 import type { Log } from '../../platform/log.js';
-import type { Job } from './jobs.js';
+import type { ScheduledJob } from './jobs.js';
 
 const EVERY_MS = 2_000;
 
-export function retryDeadLettersJob(context: ChangeContext, log: Log): Job {
+export function retryDeadLettersJob(context: ChangeContext, log: Log): ScheduledJob {
   return {
     name: 'retry-dead-letters',
     everyMs: EVERY_MS,

@@ -13,6 +13,7 @@ import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import { finishChangesJob } from '../jobs/finish-changes.js';
 import { Jobs } from '../jobs/jobs.js';
+import { reconcileJob, watchReconciliation } from '../jobs/reconcile.js';
 import { retryDeadLettersJob } from '../jobs/retry-dead-letters.js';
 import { migrate } from '../migrations/migrate.js';
 import { backoff, pause } from './backoff.js';
@@ -78,15 +79,12 @@ class LedgerActor implements Actor {
     this.#reader = new OutboxReader(this.#blockingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
     const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
-    this.#jobs = new Jobs(
-      this.#redisUrl,
-      [finishChangesJob(changes, log), retryDeadLettersJob(changes, log)],
-      log,
-      metrics,
-    );
+    const jobs = [finishChangesJob(changes, log), retryDeadLettersJob(changes, log), reconcileJob(changes, log)];
+    this.#jobs = new Jobs({ redisUrl: this.#redisUrl, jobs, log, metrics });
     watchOutbox(this.#redis, settings.shardCount, metrics);
     watchShards(this.#mysql, this.#shards, metrics);
     watchWriters(this.#pool, metrics);
+    watchReconciliation(this.#mysql, metrics);
   }
 
   start(): Promise<void> {
