@@ -64,7 +64,7 @@ function addressOf(host: string, port: number): string {
 }
 
 function databaseText(url: string | undefined): string {
-  return url === undefined ? 'a private server of this service' : withoutCredentials(url);
+  return url === undefined ? 'a private server of this service' : url.split(',').map(withoutCredentials).join(', ');
 }
 
 function acknowledgementText(settings: Settings): string {

@@ -31,8 +31,8 @@ import { StampedeError } from '../platform/errors.js';
 import type { Log } from '../platform/log.js';
 import type { Pool, Queryable, RowDataPacket } from '../platform/mysql.js';
 import { createMysqlPool, ER_DUP_ENTRY, inTransaction, mysqlErrno } from '../platform/mysql.js';
-import type { Redis } from '../platform/redis.js';
-import { connectRedis } from '../platform/redis.js';
+import type { Redis, RedisServer } from '../platform/redis.js';
+import { connectRedis, redisAnswers, serverOf } from '../platform/redis.js';
 import type { Settings } from '../platform/settings.js';
 
 const MYSQL_CONNECTIONS = 4;
@@ -93,7 +93,7 @@ class MysqlRedisCoupons implements CouponsService {
 
   unreadyReasons(): string[] {
     if (!this.#context.shards.known()) return ['epochs_unknown'];
-    return this.#redis.status === 'ready' ? [] : ['redis_unavailable'];
+    return redisAnswers(this.#redis) ? [] : ['redis_unavailable'];
   }
 
   async create(coupon: NewCoupon): Promise<{ created: boolean; coupon: CouponDetails }> {
@@ -187,7 +187,7 @@ class MysqlRedisCoupons implements CouponsService {
     const { couponId, total, opensAt, closesAt, returnable } = coupon;
     const row: CouponRow = {
       ...{ couponId, total: 0, opensAt, closesAt, paused: false, returnable },
-      ack: await this.#checkAck(coupon.ack),
+      ack: await this.#checkAck(couponId, coupon.ack),
       shard: this.#context.shards.shardOf(couponId),
       version: 1,
       appliedVersion: 0,
@@ -221,25 +221,26 @@ class MysqlRedisCoupons implements CouponsService {
     return await this.show(couponId);
   }
 
-  /** The level asked for, or the default; refused where Redis cannot keep it. */
-  async #checkAck(asked: Ack | undefined): Promise<Ack> {
+  /** The level asked for, or the default; refused where the Redis of this coupon cannot keep it. */
+  async #checkAck(couponId: string, asked: Ack | undefined): Promise<Ack> {
     const wanted = asked ?? this.#settings.defaultAck;
     if (wanted === 'redis' || wanted === 'ledger') return wanted;
-    if (this.#redis.status !== 'ready') throw new StampedeError('unavailable');
+    const server = serverOf(this.#redis, fenceKey(this.#context.shards.shardOf(couponId)));
+    if (server === undefined) throw new StampedeError('unavailable');
     if (wanted === 'replica') {
-      await this.#checkReplicas();
+      await this.#checkReplicas(server);
       return wanted;
     }
-    const fsync = await fsyncsBeforeReply(this.#redis);
+    const fsync = await fsyncsBeforeReply(server);
     if (wanted === undefined) return fsync ? 'fsync' : 'redis';
     if (fsync) return wanted;
     throw new StampedeError('ack_unavailable', 'Redis does not run with appendonly yes and appendfsync always.');
   }
 
-  async #checkReplicas(): Promise<void> {
+  async #checkReplicas(server: RedisServer): Promise<void> {
     const { replicaCount } = this.#settings;
     if (replicaCount === 0) throw new StampedeError('ack_unavailable', 'REPLICA_COUNT names no replicas.');
-    const connected = Number(/connected_slaves:(\d+)/.exec(await this.#redis.info('replication'))?.[1]);
+    const connected = Number(/connected_slaves:(\d+)/.exec(await server.info('replication'))?.[1]);
     if (connected >= replicaCount) return;
     throw new StampedeError(
       'ack_unavailable',

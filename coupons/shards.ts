@@ -39,6 +39,11 @@ export class Shards {
     return this.#rows.size === this.count && [...this.#rows.values()].every((row) => row.state === 'open');
   }
 
+  /** True when at least one was: the coupons of the others have to wait, and those of this one need not. */
+  anyOpen(): boolean {
+    return [...this.#rows.values()].some((row) => row.state === 'open');
+  }
+
   known(): boolean {
     return this.#rows.size === this.count;
   }

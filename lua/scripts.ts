@@ -69,7 +69,40 @@ export async function runScript(
   try {
     return await redis.evalsha(script.sha1, keys.length, ...keys, ...args);
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+    if (!isNoScript(error)) throw error;
     return await redis.eval(script.source, keys.length, ...keys, ...args);
   }
+}
+
+/**
+ * The same, followed by WAIT: resolves with the reply and with the number of replicas that have what the script wrote, 0 when
+ * that could not be told. Both are written in one piece to one connection: WAIT speaks of what its own connection wrote, and
+ * on a new one it says yes at once.
+ */
+export async function runScriptAndWait(
+  redis: Redis,
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+  { replicas, timeoutMs }: { replicas: number; timeoutMs: number },
+): Promise<{ reply: unknown; replicas: number }> {
+  const send = async (command: 'evalsha' | 'eval', text: string): Promise<{ reply: unknown; replicas: number }> => {
+    const pipeline = redis.pipeline();
+    const outcomes = await pipeline[command](text, keys.length, ...keys, ...args)
+      .wait(replicas, timeoutMs)
+      .exec();
+    const [ran, waited] = outcomes ?? [];
+    if (ran === undefined || ran[0] !== null) throw ran?.[0] ?? new Error('no reply');
+    return { reply: ran[1], replicas: typeof waited?.[1] === 'number' ? waited[1] : 0 };
+  };
+  try {
+    return await send('evalsha', script.sha1);
+  } catch (error) {
+    if (!isNoScript(error)) throw error;
+    return await send('eval', script.source);
+  }
+}
+
+function isNoScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }

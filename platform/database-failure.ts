@@ -5,9 +5,10 @@ import { mysqlErrno } from './mysql.js';
 // MySQL's own numbers: too many connections, shutdown in progress, read-only (option and transaction), lock wait, deadlock,
 // killed connection, killed or timed-out statement.
 const MYSQL_REFUSALS = new Set([1040, 1053, 1290, 1792, 1836, 1205, 1213, 1317, 1927, 1969, 3024]);
-const REDIS_REFUSAL = /^(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|BUSY|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|UNBLOCKED)/;
+const REDIS_REFUSAL =
+  /^(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|BUSY|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|UNBLOCKED)/;
 const REDIS_CONNECTION =
-  /^(Stream isn't writeable|Connection is closed|Command timed out|Reached the max retries|Command aborted)/;
+  /^(Stream isn't writeable|Redis command was not sent|Connection is closed|Command timed out|Reached the max retries|Command aborted)/;
 
 /** True for errors of a connection, and for answers with which a server refuses everybody for a while. */
 export function isDatabaseFailure(error: unknown): boolean {

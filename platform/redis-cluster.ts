@@ -72,7 +72,7 @@ export class RequestCluster extends Cluster {
     // ioredis would ask any node. CONFIG, INFO, WAIT and the like are for a certain one, and XGROUP goes without its key.
     if (slot === null) return notSent(command, 'it names no key, and so no node of the cluster');
     const master = this.#masterOfSlot(slot);
-    if (master?.status !== 'ready') {
+    if (this.status !== 'ready' || master?.status !== 'ready') {
       this.#refreshSoon();
       return notSent(command, 'the master of its slot is not connected');
     }

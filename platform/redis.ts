@@ -108,6 +108,10 @@ function requestOptions(purpose: { commandTimeoutMs: number }): RedisOptions {
   };
 }
 
+export function isCluster(redis: Redis): redis is Cluster {
+  return redis instanceof Cluster;
+}
+
 /** The server that has this key now: the one there is, or a master of the cluster; undefined while none is connected. */
 export function serverOf(redis: Redis, key: string): RedisServer | undefined {
   const server = redis instanceof RequestCluster ? redis.masterOf(key) : redis;

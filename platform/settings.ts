@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { ConfigurationError } from './errors.js';
+import { redisUrlProblem } from './redis-url.js';
 
 export interface Settings {
   readonly host: string;
@@ -80,8 +81,9 @@ export const SETTINGS: SettingsTable = {
   redisUrl: {
     variable: 'REDIS_URL',
     defaultText: 'own server',
-    meaning: 'Redis 7.0 or newer, `redis://` or `rediss://`. Unset: a private redis-server in STAMPEDE_DIR.',
-    read: url(['redis:', 'rediss:']),
+    meaning:
+      'Redis 7.0 or newer, `redis://` or `rediss://`; several URLs separated by commas: nodes of a Redis Cluster (docs/redis.md). Unset: a private redis-server in STAMPEDE_DIR.',
+    read: redisUrl,
   },
   mysqlUrl: {
     variable: 'MYSQL_URL',
@@ -345,6 +347,12 @@ function url(protocols: readonly string[]) {
     }
     return value;
   };
+}
+
+function redisUrl(value: string | undefined, variable: string): string | undefined {
+  const problem = value === undefined ? undefined : redisUrlProblem(value);
+  if (problem !== undefined) throw new ConfigurationError(`${variable} ${problem}.`);
+  return value;
 }
 
 function secret(lengthMin: number) {

@@ -3,20 +3,19 @@
 //
 //   redis    the script has run: reached.
 //   fsync    Redis flushes to disk before it replies (platform/durability.ts asks it, again and again): reached while it does.
-//   replica  the claim is sent once more on a line of its own, which asks WAIT after each batch. The repeat changes nothing
+//   replica  the claim is sent once more on a line of its own, where WAIT follows each batch. The repeat changes nothing
 //            but is a write after the claim, so what WAIT says of it holds for the claim, too; and for its return.
 //   ledger   MySQL has the row, and for a return its mark.
 import type { ClaimLine } from './claim-line.js';
 import type { Receipt, ReturnedReceipt } from './claim-service.js';
 import type { LedgerWatch } from './ledger-watch.js';
+import { fenceKey } from '../../coupons/keys.js';
+import type { Shards } from '../../coupons/shards.js';
 import type { RedisDurability } from '../../platform/durability.js';
-import type { Redis } from '../../platform/redis.js';
-
-/** Part of the claim's time limit that WAIT may use: the answer has to travel, too. */
-const WAIT_PART = 0.8;
 
 export interface AcknowledgementOptions {
   readonly durability: RedisDurability;
+  readonly shards: Shards;
   readonly ledger: LedgerWatch;
   /** Undefined where no replicas are configured. */
   readonly replicaLine: ClaimLine | undefined;
@@ -32,12 +31,12 @@ export class Acknowledgement {
 
   /** Whether this claim, or its return, has reached its coupon's level; waits where waiting helps, up to the time limit. */
   reached(couponId: string, userId: string, receipt: Receipt | ReturnedReceipt): boolean | Promise<boolean> {
-    const { durability, ledger, replicaLine, timeLimitMs } = this.#options;
+    const { durability, shards, ledger, replicaLine, timeLimitMs } = this.#options;
     switch (receipt.ack) {
       case 'redis':
         return true;
       case 'fsync':
-        return durability.fsyncBeforeReply;
+        return durability.fsyncsBeforeReply(fenceKey(shards.shardOf(couponId)));
       case 'replica':
         return replicaLine === undefined ? false : confirmedBy(replicaLine, couponId, userId, receipt);
       case 'ledger':
@@ -55,9 +54,4 @@ async function confirmedBy(
   const outcome = await line.claim(couponId, userId);
   if ('returnedAt' in receipt) return outcome.status === 'refused' && outcome.returnedAt === receipt.returnedAt;
   return outcome.status === 'already_claimed' && outcome.receipt.claimNo === receipt.claimNo;
-}
-
-/** Asks, on the connection that has just written, whether all `replicas` have that write. */
-export function waitForReplicas(redis: Redis, replicas: number, timeLimitMs: number): () => Promise<boolean> {
-  return async () => (await redis.wait(replicas, Math.floor(timeLimitMs * WAIT_PART))) >= replicas;
 }

@@ -3,12 +3,13 @@
 // Touches Redis only, and only through lua/claim.lua.
 import type { ClaimMetrics } from './claim-metrics.js';
 import type { ClaimOutcome } from './claim-service.js';
+import type { ClaimCall } from './claim-call.js';
 import { decodeReply, encodeClaims } from './claim-call.js';
 import type { PendingClaim } from './mailbox.js';
 import { Mailbox } from './mailbox.js';
 import type { Shards } from '../../coupons/shards.js';
 import type { Scripts } from '../../lua/scripts.js';
-import { runScript } from '../../lua/scripts.js';
+import { runScript, runScriptAndWait } from '../../lua/scripts.js';
 import type { ErrorCode } from '../../platform/errors.js';
 import type { Log } from '../../platform/log.js';
 import type { Redis } from '../../platform/redis.js';
@@ -18,6 +19,8 @@ import type { Settings } from '../../platform/settings.js';
 const BATCH_MAX = 512;
 /** One batch runs in Redis while the next one travels. */
 const CALLS_MAX = 2;
+/** Part of the claim's time limit that WAIT may use: the answer has to travel, too. */
+const WAIT_PART = 0.8;
 
 export interface ClaimLineOptions {
   readonly redis: Redis;
@@ -28,8 +31,8 @@ export interface ClaimLineOptions {
   readonly metrics: Pick<ClaimMetrics, 'batchAnswered'>;
   /** Called when a batch was refused under the epoch that this process knows. */
   readonly onFenced: () => void;
-  /** Asked on the same connection after each batch: false makes its claims, and its `returned`, `outcome_unknown`. */
-  readonly confirm?: () => Promise<boolean>;
+  /** Replicas that must have each batch: fewer make its claims, and its `returned`, `outcome_unknown`. Undefined: none is asked. */
+  readonly replicas?: number;
 }
 
 export class ClaimLine {
@@ -77,9 +80,17 @@ export class ClaimLine {
     await Promise.all(this.#mailboxes.map((mailbox) => mailbox.close()));
   }
 
+  /** The reply of the script, and how many replicas have what it wrote. */
+  async #run({ keys, args }: ClaimCall): Promise<{ reply: unknown; replicas: number }> {
+    const { redis, scripts, settings, replicas } = this.#options;
+    if (replicas === undefined) return { reply: await runScript(redis, scripts.claim, keys, args), replicas: 0 };
+    const timeoutMs = Math.floor(settings.claimTimeoutMs * WAIT_PART);
+    return await runScriptAndWait(redis, scripts.claim, keys, args, { replicas, timeoutMs });
+  }
+
   /** Sends one batch and answers every claim in it. Never rejects. */
   async #send(shard: number, batch: readonly PendingClaim[]): Promise<void> {
-    const { redis, scripts, shards, log, metrics, onFenced, confirm } = this.#options;
+    const { redis, shards, log, metrics, onFenced, replicas } = this.#options;
     try {
       for (let attempt = 1; ; attempt++) {
         const epoch = shards.epochOf(shard);
@@ -89,11 +100,11 @@ export class ClaimLine {
         }
         const call = encodeClaims(shard, epoch, batch);
         const sentAt = performance.now();
-        const reply = await runScript(redis, scripts.claim, call.keys, call.args);
+        const answer = await this.#run(call);
         metrics.batchAnswered(batch.length, sentAt);
-        const outcomes = decodeReply(reply, call);
+        const outcomes = decodeReply(answer.reply, call);
         if (outcomes !== 'fenced') {
-          const confirmed = confirm === undefined || (await confirm());
+          const confirmed = replicas === undefined || answer.replicas >= replicas;
           call.groups.flat().forEach((claim, i) => claim.answer(finalOutcome(outcomes[i], confirmed)));
           return;
         }
@@ -123,7 +134,7 @@ function finalOutcome(outcome: ClaimOutcome | undefined, confirmed: boolean): Cl
  * or a lost connection first of all, leaves the outcome unknown.
  */
 const NOT_RUN =
-  /^(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|BUSY|NOAUTH|NOPERM|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|Stream isn't writeable)/;
+  /^(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|BUSY|NOAUTH|NOPERM|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|Stream isn't writeable|Redis command was not sent)/;
 
 export function surelyNotRun(error: unknown): boolean {
   return error instanceof Error && NOT_RUN.test(error.message);

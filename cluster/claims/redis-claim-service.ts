@@ -1,6 +1,6 @@
 // The claim path of one process: claim lines to Redis, acknowledgement levels on top, epochs and the existence of coupons
 // from MySQL. Never writes to MySQL, and to Redis only through the scripts.
-import { Acknowledgement, waitForReplicas } from './acknowledgement.js';
+import { Acknowledgement } from './acknowledgement.js';
 import { ClaimLine, surelyNotRun } from './claim-line.js';
 import { ClaimMetrics } from './claim-metrics.js';
 import type { ClaimOutcome, ClaimService, CouponView, Receipt, Refusal, ReturnOutcome } from './claim-service.js';
@@ -18,7 +18,7 @@ import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool, RowDataPacket } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
-import { connectRedis } from '../../platform/redis.js';
+import { connectRedis, redisAnswers } from '../../platform/redis.js';
 import type { Settings } from '../../platform/settings.js';
 
 /** Look-ups (receipts, coupons) and returns under way at once in one process; more are refused. */
@@ -82,11 +82,11 @@ class RedisClaimService implements ClaimService {
     this.#line = new ClaimLine({ ...shared, redis: this.#redis });
     if (replicaCount > 0) {
       this.#replicaRedis = connect();
-      const confirm = waitForReplicas(this.#replicaRedis, replicaCount, claimTimeoutMs);
-      this.#replicaLine = new ClaimLine({ ...shared, redis: this.#replicaRedis, confirm });
+      this.#replicaLine = new ClaimLine({ ...shared, redis: this.#replicaRedis, replicas: replicaCount });
     }
     this.#acknowledgement = new Acknowledgement({
       durability: this.#durability,
+      shards: this.#shards,
       ledger: this.#ledger,
       replicaLine: this.#replicaLine,
       timeLimitMs: claimTimeoutMs,
@@ -114,9 +114,9 @@ class RedisClaimService implements ClaimService {
 
   unreadyReasons(): string[] {
     const reasons: string[] = [];
-    if (this.#redis.status !== 'ready') reasons.push('redis_unavailable');
+    if (!redisAnswers(this.#redis)) reasons.push('redis_unavailable');
     if (!this.#shards.known()) reasons.push('epochs_unknown');
-    else if (!this.#shards.allOpen()) reasons.push('shards_closed');
+    else if (!this.#shards.anyOpen()) reasons.push('shards_closed');
     return reasons;
   }
 

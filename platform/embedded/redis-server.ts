@@ -24,6 +24,8 @@ export interface RedisServerOptions {
   readonly appendfsync?: 'always' | 'everysec' | 'no' | undefined;
   /** False: nothing on disk, everything forgotten at its end. Default true. */
   readonly persistence?: boolean | undefined;
+  /** Further lines of its configuration, for a server that is a node of a cluster, say. */
+  readonly more?: readonly string[] | undefined;
 }
 
 /** Starts the server on a free port and brings it back when it dies. Throws `ConfigurationError` and `ServerError`. */
@@ -75,6 +77,7 @@ function configuration(options: RedisServerOptions, dataFolder: string, port: nu
     `appendfsync ${options.appendfsync ?? 'always'}`,
     // Evicting a coupon would be forgetting who has claimed it.
     'maxmemory-policy noeviction',
+    ...(options.more ?? []),
   ];
   return `${lines.join('\n')}\n`;
 }

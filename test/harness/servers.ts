@@ -24,7 +24,7 @@ export interface TestServer {
   restart(): Promise<void>;
 }
 
-const context = { log: createLog('test', 'silent'), report: (): void => undefined };
+export const silentContext = { log: createLog('test', 'silent'), report: (): void => undefined };
 
 /** A Redis with the product's configuration, or with less durability where a test is about that. */
 export async function startTestRedis(
@@ -33,7 +33,7 @@ export async function startTestRedis(
   const dir = await makeScratchFolder('redis');
   const { redis: executable } = inject('executables');
   if (executable === undefined) throw new Error('the global setup provides Redis');
-  return start(await redisProgram({ ...options, dir, executable }, context.log));
+  return startTestServer(await redisProgram({ ...options, dir, executable }, silentContext.log));
 }
 
 /**
@@ -46,12 +46,13 @@ export async function startTestMariadb(): Promise<TestServer> {
   if (executables === undefined) throw new Error('the global setup provides MariaDB');
   const options = { dir, executables, mayCreateDatabases: true, bufferPoolMb: TEST_BUFFER_POOL_MB };
   const program = await mariadbProgram(options);
-  await prepareMariadb(options, program, context);
-  return start(program);
+  await prepareMariadb(options, program, silentContext);
+  return startTestServer(program);
 }
 
-async function start(program: ServerProgram): Promise<TestServer> {
-  let server = await startOnFreePort(program, context);
+/** The program on a free port, until the end of the file. */
+export async function startTestServer(program: ServerProgram): Promise<TestServer> {
+  let server = await startOnFreePort(program, silentContext);
   const { port, url } = server;
   const stop = (): Promise<void> => server.stop();
   atEndOfFile(stop);
@@ -64,7 +65,7 @@ async function start(program: ServerProgram): Promise<TestServer> {
     kill: () => server.kill(),
     restart: async () => {
       await stop();
-      server = await startServerProcess(program, port, context);
+      server = await startServerProcess(program, port, silentContext);
     },
   };
 }

@@ -10,7 +10,7 @@ import { ConfigurationError } from '../../platform/errors.js';
 import type { Pool } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
-import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { connectRedis, redisAnswers, whenRedisReady } from '../../platform/redis.js';
 import { finishChangesJob } from '../jobs/finish-changes.js';
 import { Jobs } from '../jobs/jobs.js';
 import { reconcileJob, watchReconciliation } from '../jobs/reconcile.js';
@@ -18,14 +18,16 @@ import { retryDeadLettersJob } from '../jobs/retry-dead-letters.js';
 import { migrate } from '../migrations/migrate.js';
 import { backoff, pause } from './backoff.js';
 import { measuredWrite, watchOutbox, watchShards, watchWriters } from './ledger-metrics.js';
-import { OutboxReader } from './outbox-reader.js';
+import type { OutboxReader } from './outbox-reader.js';
+import { createOutboxReaders } from './outbox-reader.js';
+import { checkServers } from './redis-check.js';
 import { ShardLedger } from './shard-ledger.js';
 import { ShardWatch } from './shard-watch.js';
 import { WriterPool } from './writer-pool.js';
 
 /** Longer than any script or page of a rebuild takes. */
 const REDIS_TIMEOUT_MS = 10_000;
-/** Of the blocking read, which Redis holds for 100 ms at the most. */
+/** Of a read, which Redis holds for 100 ms at the most. */
 const READ_TIMEOUT_MS = 3_000;
 const MYSQL_CONNECTIONS = 4;
 const DRAIN_LOOK_INTERVAL_MS = 25;
@@ -43,11 +45,11 @@ class LedgerActor implements Actor {
   readonly #redisUrl: string;
   readonly #mysqlUrl: string;
   readonly #redis: Redis;
-  readonly #blockingRedis: Redis;
+  readonly #readingRedis: Redis;
   readonly #mysql: Pool;
   readonly #pool: WriterPool;
   readonly #shards: readonly ShardLedger[];
-  readonly #reader: OutboxReader;
+  readonly #readers: readonly OutboxReader[];
   readonly #watch: ShardWatch;
   readonly #jobs: Jobs;
   readonly #stopping = new AbortController();
@@ -62,7 +64,7 @@ class LedgerActor implements Actor {
     this.#redisUrl = settings.redisUrl;
     this.#mysqlUrl = settings.mysqlUrl;
     this.#redis = connectRedis(this.#redisUrl, { kind: 'request', commandTimeoutMs: REDIS_TIMEOUT_MS }, log);
-    this.#blockingRedis = connectRedis(this.#redisUrl, { kind: 'request', commandTimeoutMs: READ_TIMEOUT_MS }, log);
+    this.#readingRedis = connectRedis(this.#redisUrl, { kind: 'request', commandTimeoutMs: READ_TIMEOUT_MS }, log);
     this.#mysql = createMysqlPool(this.#mysqlUrl, MYSQL_CONNECTIONS);
     this.#pool = new WriterPool({
       mysqlUrl: this.#mysqlUrl,
@@ -76,7 +78,7 @@ class LedgerActor implements Actor {
     const write = measuredWrite(this.#pool.write, metrics);
     const shared = { redis: this.#redis, scripts, write, ledgerWindow, log };
     this.#shards = Array.from({ length: settings.shardCount }, (_, shard) => new ShardLedger(shard, shared));
-    this.#reader = new OutboxReader(this.#blockingRedis, consumer, this.#shards, log);
+    this.#readers = createOutboxReaders(this.#readingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
     const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
     const jobs = [finishChangesJob(changes, log), retryDeadLettersJob(changes, log), reconcileJob(changes, log)];
@@ -94,9 +96,9 @@ class LedgerActor implements Actor {
 
   unreadyReasons(): string[] {
     if (this.#waitingFor !== undefined) return [this.#waitingFor];
-    if (this.#redis.status !== 'ready') return ['redis_unavailable'];
+    if (!redisAnswers(this.#redis)) return ['redis_unavailable'];
     if (this.#watch.blind) return ['databases_unavailable'];
-    return this.#watch.closedShards() > 0 ? ['shards_closed'] : [];
+    return this.#watch.opened ? [] : ['shards_closed'];
   }
 
   /**
@@ -108,11 +110,11 @@ class LedgerActor implements Actor {
     const left = await this.#emptyOutbox(deadline - STOP_RESERVE_MS);
     this.#stopping.abort();
     await this.#boot;
-    await Promise.all([this.#reader.stop(), this.#watch.stop(), jobsStopped]);
+    await Promise.all([...this.#readers.map((reader) => reader.stop()), this.#watch.stop(), jobsStopped]);
     await Promise.all(this.#shards.map((shard) => shard.close()));
     await this.#pool.stop();
     this.#redis.disconnect();
-    this.#blockingRedis.disconnect();
+    this.#readingRedis.disconnect();
     await this.#mysql.end();
     if (left) throw new Error('outbox entries are left that MySQL does not have; the next start writes them');
   }
@@ -151,18 +153,11 @@ class LedgerActor implements Actor {
     this.#waitingFor = 'redis_unavailable';
     while (!signal.aborted && !(await this.#redisAnswers()));
     if (signal.aborted) return;
-    await this.#checkEviction();
+    checkServers(this.#redis, log);
     this.#waitingFor = undefined;
     this.#watch.start();
-    this.#reader.start();
+    for (const reader of this.#readers) reader.start();
     this.#jobs.start();
-  }
-
-  /** A Redis that may drop keys for want of memory drops receipts and stock: every time the shard has to be rebuilt. */
-  async #checkEviction(): Promise<void> {
-    const [, policy] = (await this.#redis.config('GET', 'maxmemory-policy').catch(() => [])) as string[];
-    if (policy === undefined || policy === 'noeviction') return;
-    this.#context.log.error({ policy }, 'REDIS_URL: this Redis may evict keys; set maxmemory-policy to noeviction');
   }
 
   async #redisAnswers(): Promise<boolean> {

@@ -5,6 +5,7 @@ import { readShards } from '../../coupons/shards.js';
 import type { Histogram, Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
+import { mastersOf } from '../../platform/redis.js';
 import type { ShardLedger } from './shard-ledger.js';
 import type { WriteEntries, WriterPool } from './writer-pool.js';
 
@@ -51,25 +52,16 @@ export function watchOutbox(redis: Redis, shardCount: number, metrics: Metrics):
   const entries = metrics.gauge('stampede_outbox_entries', 'Outbox entries that are not acknowledged.', [], 'max');
   const lag = metrics.gauge('stampede_ledger_lag_seconds', 'Age of the oldest outbox entry; 0 without any.', [], 'max');
   metrics.collect('outbox', [entries, lag], async () => {
-    if (redis.status !== 'ready') throw new Error('Redis is away');
-    const pipeline = redis.pipeline();
-    for (let shard = 0; shard < shardCount; shard++) {
-      pipeline.xlen(outboxKey(shard));
-      pipeline.xrange(outboxKey(shard), '-', '+', 'COUNT', 1);
-    }
-    // Ages by the clock that made the ids.
-    pipeline.time();
-    const replies = (await pipeline.exec())?.map(([error, reply]) => {
-      if (error !== null) throw error;
-      return reply;
-    });
-    const [seconds] = replies?.pop() as [seconds: string, microseconds: string];
-    const oldest = (replies ?? []).flatMap((reply) =>
-      Array.isArray(reply) ? (reply as [id: string, fields: string[]][]).map(([id]) => Number.parseInt(id)) : [],
-    );
-    const lengths = (replies ?? []).filter((reply): reply is number => typeof reply === 'number');
+    const keys = Array.from({ length: shardCount }, (_, shard) => outboxKey(shard));
+    const [lengths, oldest, seconds] = await Promise.all([
+      Promise.all(keys.map((key) => redis.xlen(key))),
+      Promise.all(keys.map((key) => redis.xrange(key, '-', '+', 'COUNT', 1))),
+      // Ages by the clocks that made the ids; the servers of a cluster are taken to agree.
+      mastersOf(redis)[0]?.time(),
+    ]);
+    const times = oldest.flatMap((first) => first.map(([id]) => Number.parseInt(id)));
     entries.set(lengths.reduce((sum, length) => sum + length, 0));
-    lag.set(oldest.length === 0 ? 0 : Math.max(0, Number(seconds) - Math.min(...oldest) / 1_000));
+    lag.set(times.length === 0 ? 0 : Math.max(0, Number(seconds?.[0]) - Math.min(...times) / 1_000));
   });
 }
 

@@ -1,9 +1,14 @@
-// Reads the outbox streams of all open shards as one consumer of the group, on one blocking connection, and hands the
-// entries to the shards. Never acknowledges anything.
+// Reads the outbox streams of the open shards as one consumer of the group, and hands the entries to the shards. Never
+// acknowledges anything.
+//
+// One server is asked for all shards at once, on a connection that waits for entries. A Redis Cluster takes no read over
+// several slots, so there each shard has a reader of its own, which asks again and again without waiting: a read that waits
+// would hold up all others of the same master, and one whose master is away holds up nobody.
 import { LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { RawEntry } from '../../coupons/outbox.js';
 import type { Log } from '../../platform/log.js';
 import type { Redis } from '../../platform/redis.js';
+import { isCluster, serverOf } from '../../platform/redis.js';
 import { backoff, pause } from './backoff.js';
 import type { ShardLedger } from './shard-ledger.js';
 
@@ -11,8 +16,19 @@ import type { ShardLedger } from './shard-ledger.js';
 const READ_COUNT = 2_000;
 /** How long Redis holds a read that finds nothing; also how soon a shard that opens or gets room again is read. */
 const BLOCK_MS = 100;
-/** While no shard is open or has room. */
+/** While no shard is open or has room, and after a read that found nothing without waiting. */
 const IDLE_PAUSE_MS = 20;
+
+/** `redis`: a connection that nobody else uses. */
+export function createOutboxReaders(
+  redis: Redis,
+  consumer: string,
+  shards: readonly ShardLedger[],
+  log: Log,
+): OutboxReader[] {
+  if (!isCluster(redis)) return [new OutboxReader(redis, consumer, shards, log)];
+  return shards.map((shard) => new OutboxReader(redis, consumer, [shard], log));
+}
 
 export class OutboxReader {
   readonly #redis: Redis;
@@ -22,7 +38,6 @@ export class OutboxReader {
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
-  /** `redis`: a connection that nobody else uses, since each read holds it for up to `BLOCK_MS`. */
   constructor(redis: Redis, consumer: string, shards: readonly ShardLedger[], log: Log) {
     this.#redis = redis;
     this.#consumer = consumer;
@@ -65,13 +80,14 @@ export class OutboxReader {
     this.#log.warn({ err: error }, 'a consumer group is gone, making it again');
     for (const shard of this.#shards.filter(({ epoch }) => epoch !== undefined)) {
       // At 0, never at $: what is in the stream has not been written. One that is there already says BUSYGROUP.
-      await this.#redis
-        .xgroup('CREATE', outboxKey(shard.shard), LEDGER_GROUP, '0', 'MKSTREAM')
+      // By its server, since in a cluster ioredis does not know that this command has a key.
+      await serverOf(this.#redis, outboxKey(shard.shard))
+        ?.xgroup('CREATE', outboxKey(shard.shard), LEDGER_GROUP, '0', 'MKSTREAM')
         .catch((reason: unknown) => this.#log.debug({ err: reason, shard: shard.shard }, 'group not made'));
     }
   }
 
-  /** False when there was nothing to ask for. */
+  /** False when nothing was found, or there was nothing to ask for, and no time has passed. */
   async #readOnce(): Promise<boolean> {
     const reads = new Map<string, { shard: ShardLedger; cursor: string }>();
     for (const shard of this.#shards) {
@@ -79,22 +95,23 @@ export class OutboxReader {
       if (cursor !== undefined) reads.set(outboxKey(shard.shard), { shard, cursor });
     }
     if (reads.size === 0) return false;
-    const streams = [...reads.keys(), ...[...reads.values()].map((read) => read.cursor)];
-    const reply = (await this.#redis.xreadgroup(
-      'GROUP',
-      LEDGER_GROUP,
-      this.#consumer,
-      'COUNT',
-      READ_COUNT,
-      'BLOCK',
-      BLOCK_MS,
-      'STREAMS',
-      ...streams,
-    )) as [key: string, entries: RawEntry[]][] | null;
+    const reply = await this.#read(
+      [...reads.keys()],
+      [...reads.values()].map(({ cursor }) => cursor),
+    );
     for (const [key, entries] of reply ?? []) {
       const read = reads.get(key);
       read?.shard.accept(read.cursor, entries);
     }
-    return true;
+    return reply !== null || !isCluster(this.#redis);
+  }
+
+  async #read(keys: readonly string[], cursors: readonly string[]) {
+    const who = ['GROUP', LEDGER_GROUP, this.#consumer] as const;
+    const streams = ['STREAMS', ...keys, ...cursors] as const;
+    const reply = isCluster(this.#redis)
+      ? await this.#redis.xreadgroup(...who, 'COUNT', READ_COUNT, ...streams)
+      : await this.#redis.xreadgroup(...who, 'COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, ...streams);
+    return reply as [key: string, entries: RawEntry[]][] | null;
   }
 }

@@ -51,9 +51,9 @@ export class ShardWatch {
     return this.#trouble !== '' || this.#shards.every(({ trouble }) => trouble !== '');
   }
 
-  /** Shards that this process does not serve. */
-  closedShards(): number {
-    return this.#shards.filter(({ ledger }) => ledger.epoch === undefined).length;
+  /** True when every shard has been looked at, and at least one is open: the others are not worth waiting for. */
+  get opened(): boolean {
+    return this.#shards.every(({ looked }) => looked) && this.#shards.some(({ ledger }) => ledger.epoch !== undefined);
   }
 
   async #watch(): Promise<void> {
@@ -84,6 +84,7 @@ export class ShardWatch {
       )
       .finally(() => {
         shard.look = undefined;
+        shard.looked = true;
       });
   }
 
@@ -155,6 +156,7 @@ class WatchedShard {
   readonly ledger: ShardLedger;
   /** The look that is under way. */
   look: Promise<void> | undefined;
+  looked = false;
   /** Why the latest look failed; '' when it did not. */
   trouble = '';
   /** When a rebuild that failed may be tried again. */
