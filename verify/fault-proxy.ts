@@ -18,7 +18,7 @@ const CUT_SHARE = 0.2;
 
 export class FaultProxy {
   readonly #server: Server;
-  readonly #targetPort: number;
+  #targetPort: number;
   readonly #connections = new Set<Connection>();
   readonly #random: () => number;
   #mode: ProxyMode = 'pass';
@@ -56,6 +56,12 @@ export class FaultProxy {
   behave(): void {
     this.#mode = 'pass';
     for (const connection of this.#connections) connection.hold(false);
+  }
+
+  /** Passes on to another port from now on; cuts the connections to the one before. */
+  redirect(targetPort: number): void {
+    this.#targetPort = targetPort;
+    for (const connection of this.#connections) connection.destroy();
   }
 
   /** Cuts every connection and stops listening. */

@@ -4,6 +4,7 @@ import type { ActorContext } from '../../cluster/actor.js';
 import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import { createClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
+import { outboxKey } from '../../coupons/keys.js';
 import { createCoupons } from '../../coupons/mysql-redis-coupons.js';
 import type { Log } from '../../platform/log.js';
 import { createLog } from '../../platform/log.js';
@@ -41,20 +42,24 @@ export interface Installation {
   outboxEntries(): Promise<number>;
 }
 
-/** `env` as the service would get it; a MYSQL_URL replaces the database on the shared server. */
+/**
+ * `env` as the service would get it; a MYSQL_URL replaces the database on the shared server, a REDIS_URL the Redis that is
+ * started otherwise.
+ */
 export async function createInstallation(env: Readonly<Record<string, string>> = {}): Promise<Installation> {
-  const redisServer = await startTestRedis();
+  const redisServer = env['REDIS_URL'] === undefined ? await startTestRedis() : undefined;
+  const redisUrl = redisServer?.url ?? env['REDIS_URL'] ?? '';
   const mysqlUrl = env['MYSQL_URL'] ?? (await createTestDatabase()).url;
   const settings = readSettings({
     SHARD_COUNT: '4',
     STAMPEDE_DIR: await makeScratchFolder('installation'),
     ...env,
-    REDIS_URL: redisServer.url,
+    REDIS_URL: redisUrl,
     MYSQL_URL: mysqlUrl,
   });
   await migrate(mysqlUrl);
   const log = createLog('test', process.env['TEST_LOG_LEVEL'] ?? 'silent');
-  const redis = connectRedis(redisServer.url, { kind: 'request', commandTimeoutMs: READ_LIMIT_MS }, log);
+  const redis = connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: READ_LIMIT_MS }, log);
   const mysql = createMysqlPool(mysqlUrl, 2);
   atEndOfFile(async () => {
     redis.disconnect();
@@ -65,7 +70,10 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
   return {
     settings,
     log,
-    redisServer,
+    get redisServer() {
+      if (redisServer === undefined) throw new Error('the test has brought its own Redis');
+      return redisServer;
+    },
     redis,
     mysql,
     startLedger: async (name = 'ledger-1', metrics = new Metrics({ name, role: 'ledger', log })) => {
@@ -97,7 +105,7 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
       return rows.map((row) => ({ claimNo: Number(row['claim_no']), userId: String(row['user_id']) }));
     },
     outboxEntries: async () => {
-      const keys = await redis.keys('*:outbox');
+      const keys = Array.from({ length: settings.shardCount }, (_, shard) => outboxKey(shard));
       const lengths = await Promise.all(keys.map((key) => redis.xlen(key)));
       return lengths.reduce((sum, length) => sum + length, 0);
     },

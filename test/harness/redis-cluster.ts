@@ -2,17 +2,13 @@
 // over about two seconds after its master has died. The nodes are the product's own servers, which the test may stop, kill
 // and start again.
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { inject } from 'vitest';
 import { findFreePort } from '../../platform/embedded/free-port.js';
-import { writePrivateFile } from '../../platform/embedded/private-files.js';
-import { redisProgram } from '../../platform/embedded/redis-server.js';
+import { createLog } from '../../platform/log.js';
 import type { RedisServer } from '../../platform/redis.js';
 import { connectRedis, isCluster, whenRedisReady } from '../../platform/redis.js';
 import { atEndOfFile } from './cleanup.js';
-import { makeScratchFolder } from './scratch.js';
 import type { TestServer } from './servers.js';
-import { silentContext, startTestServer } from './servers.js';
+import { startTestRedis } from './servers.js';
 import { waitFor } from './wait-for.js';
 
 const SLOTS = 16_384;
@@ -89,10 +85,6 @@ export async function startTestCluster({ masters = 3 } = {}): Promise<TestCluste
 }
 
 async function startNode(password: string, busPort: number): Promise<ClusterNode> {
-  const dir = await makeScratchFolder('node');
-  const { redis: executable } = inject('executables');
-  if (executable === undefined) throw new Error('the global setup provides Redis');
-  await writePrivateFile(join(dir, 'redis-password'), password);
   const more = [
     'cluster-enabled yes',
     `cluster-port ${busPort}`,
@@ -105,8 +97,12 @@ async function startNode(password: string, busPort: number): Promise<ClusterNode
     'repl-diskless-sync-delay 0',
     `masterauth ${password}`,
   ];
-  const server = await startTestServer(await redisProgram({ dir, executable, more }, silentContext.log));
-  const redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: CALL_TIMEOUT_MS }, silentContext.log);
+  const server = await startTestRedis({ password, more });
+  const redis = connectRedis(
+    server.url,
+    { kind: 'request', commandTimeoutMs: CALL_TIMEOUT_MS },
+    createLog('test', 'silent'),
+  );
   if (isCluster(redis)) throw new Error('one URL names one server');
   atEndOfFile(() => {
     redis.disconnect();

@@ -1,7 +1,9 @@
 // Redis and MariaDB processes that belong to one test file, which may stop, kill and start them again on the same port
 // with the same data. They are the product's own servers (platform/embedded) without the watch that would bring them back.
+import { join } from 'node:path';
 import { inject } from 'vitest';
 import { mariadbProgram, prepareMariadb } from '../../platform/embedded/mariadb-server.js';
+import { writePrivateFile } from '../../platform/embedded/private-files.js';
 import type { RedisServerOptions } from '../../platform/embedded/redis-server.js';
 import { redisProgram } from '../../platform/embedded/redis-server.js';
 import type { ServerProgram } from '../../platform/embedded/server-process.js';
@@ -24,16 +26,17 @@ export interface TestServer {
   restart(): Promise<void>;
 }
 
-export const silentContext = { log: createLog('test', 'silent'), report: (): void => undefined };
+const context = { log: createLog('test', 'silent'), report: (): void => undefined };
 
-/** A Redis with the product's configuration, or with less durability where a test is about that. */
+/** A Redis with the product's configuration and a password of its own, or what a test is about. */
 export async function startTestRedis(
-  options: Pick<RedisServerOptions, 'appendfsync' | 'persistence'> = {},
+  options: Pick<RedisServerOptions, 'appendfsync' | 'persistence' | 'more'> & { readonly password?: string } = {},
 ): Promise<TestServer> {
   const dir = await makeScratchFolder('redis');
+  if (options.password !== undefined) await writePrivateFile(join(dir, 'redis-password'), options.password);
   const { redis: executable } = inject('executables');
   if (executable === undefined) throw new Error('the global setup provides Redis');
-  return startTestServer(await redisProgram({ ...options, dir, executable }, silentContext.log));
+  return start(await redisProgram({ ...options, dir, executable }, context.log));
 }
 
 /**
@@ -46,13 +49,12 @@ export async function startTestMariadb(): Promise<TestServer> {
   if (executables === undefined) throw new Error('the global setup provides MariaDB');
   const options = { dir, executables, mayCreateDatabases: true, bufferPoolMb: TEST_BUFFER_POOL_MB };
   const program = await mariadbProgram(options);
-  await prepareMariadb(options, program, silentContext);
-  return startTestServer(program);
+  await prepareMariadb(options, program, context);
+  return start(program);
 }
 
-/** The program on a free port, until the end of the file. */
-export async function startTestServer(program: ServerProgram): Promise<TestServer> {
-  let server = await startOnFreePort(program, silentContext);
+async function start(program: ServerProgram): Promise<TestServer> {
+  let server = await startOnFreePort(program, context);
   const { port, url } = server;
   const stop = (): Promise<void> => server.stop();
   atEndOfFile(stop);
@@ -65,7 +67,7 @@ export async function startTestServer(program: ServerProgram): Promise<TestServe
     kill: () => server.kill(),
     restart: async () => {
       await stop();
-      server = await startServerProcess(program, port, silentContext);
+      server = await startServerProcess(program, port, context);
     },
   };
 }

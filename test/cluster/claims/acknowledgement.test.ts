@@ -4,11 +4,9 @@ import type { ClaimOutcome, ClaimService, ReturnOutcome } from '../../../cluster
 import type { Ack } from '../../../coupons/definition.js';
 import { shardOf } from '../../../coupons/keys.js';
 import type { CouponsService } from '../../../coupons/coupons.js';
-import { createLog } from '../../../platform/log.js';
-import { connectRedis, whenRedisReady } from '../../../platform/redis.js';
-import { atEndOfFile } from '../../harness/cleanup.js';
 import type { Installation } from '../../harness/installation.js';
 import { createInstallation } from '../../harness/installation.js';
+import { follow } from '../../harness/replica.js';
 import type { TestServer } from '../../harness/servers.js';
 import { startTestRedis } from '../../harness/servers.js';
 import { waitFor } from '../../harness/wait-for.js';
@@ -21,30 +19,12 @@ let coupons: CouponsService;
 
 beforeAll(async () => {
   installation = await createInstallation({ REPLICA_COUNT: '1', SHARD_COUNT: '1', CLAIM_TIMEOUT_MS: '1000' });
-  replica = await startReplica();
+  replica = await startTestRedis();
+  await follow(replica, installation.redisServer);
   ledger = await installation.startLedger();
   claims = await installation.startClaims();
   coupons = await installation.startCoupons();
 });
-
-/** A second Redis that follows the first; resolves when it is in step. */
-async function startReplica(): Promise<TestServer> {
-  const server = await startTestRedis();
-  const redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: 5_000 }, createLog('test', 'silent'));
-  atEndOfFile(() => {
-    redis.disconnect();
-    return Promise.resolve();
-  });
-  await whenRedisReady(redis, 10_000);
-  const master = new URL(installation.redisServer.url);
-  if (master.username !== '') await redis.config('SET', 'masteruser', master.username);
-  await redis.config('SET', 'masterauth', decodeURIComponent(master.password));
-  await redis.replicaof(master.hostname, Number(master.port));
-  await waitFor(async () => (await redis.info('replication')).includes('master_link_status:up'), {
-    what: 'the replica',
-  });
-  return server;
-}
 
 const create = (couponId: string, ack: Ack | undefined, total = 100) =>
   coupons.create({ couponId, total, opensAt: null, closesAt: null, ack, returnable: true });
