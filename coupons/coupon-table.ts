@@ -50,6 +50,14 @@ export async function readCoupons(
   return rows.map(couponRow);
 }
 
+export async function readNewestCoupons(connection: Queryable, limit: number): Promise<CouponRow[]> {
+  const [rows] = await connection.query<RowDataPacket[]>(
+    'SELECT * FROM coupon ORDER BY created_at DESC, coupon_id LIMIT ?',
+    [limit],
+  );
+  return rows.map(couponRow);
+}
+
 /** Ids of some coupons with a change that was asked for and is not known to be applied; others another time. */
 export async function readUnfinished(connection: Queryable, limit: number): Promise<string[]> {
   const [rows] = await connection.query<RowDataPacket[]>(

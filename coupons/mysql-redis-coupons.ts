@@ -15,6 +15,7 @@ import {
   insertStockLog,
   readCoupon,
   readCoupons,
+  readNewestCoupons,
   readStockLog,
   writeNextVersion,
 } from './coupon-table.js';
@@ -119,6 +120,13 @@ class MysqlRedisCoupons implements CouponsService {
     const rows = await readCoupons(this.#mysql, page);
     const coupons = await Promise.all(rows.map((row) => this.#details(row)));
     return { coupons, next: rows.length < page.limit ? null : (rows.at(-1)?.couponId ?? null) };
+  }
+
+  async newest(limit: number): Promise<Pick<CouponDetails, 'couponId' | 'total' | 'live'>[]> {
+    const rows = await readNewestCoupons(this.#mysql, limit);
+    return await Promise.all(
+      rows.map(async (row) => ({ couponId: row.couponId, total: row.total, live: await this.#live(row) })),
+    );
   }
 
   pause(couponId: string): Promise<CouponDetails> {

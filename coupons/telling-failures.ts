@@ -14,6 +14,7 @@ export function tellingDatabaseFailures(service: CouponsService): CouponsService
     unreadyReasons: () => service.unreadyReasons(),
     show: (couponId) => reading(() => service.show(couponId)),
     list: (page) => reading(() => service.list(page)),
+    newest: (limit) => reading(() => service.newest(limit)),
     claims: (couponId, filter) => reading(() => service.claims(couponId, filter)),
     audit: (onProgress) => reading(() => service.audit(onProgress)),
     reconcile: () => changing(() => service.reconcile()),

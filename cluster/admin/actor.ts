@@ -6,12 +6,14 @@ import { socketFolder } from '../diagnostics.js';
 import { drain, listen } from '../http/listener.js';
 import { describePublicApi } from '../http/public-description.js';
 import { createAdminServer } from './admin-server.js';
+import { watchCoupons } from './coupon-metrics.js';
 
-export const createActor: ActorFactory = ({ settings, log, cluster }) => {
+export const createActor: ActorFactory = ({ settings, log, metrics, cluster }) => {
   const { adminToken, adminHost, adminPort, adminAllowedHosts: allowedHosts } = settings;
   // The start command makes one when there is none; a worker without it was started by something else.
   if (adminToken === undefined) throw new ConfigurationError('ADMIN_TOKEN must be set for the admin process.');
   const coupons = createCoupons({ settings, log });
+  watchCoupons(coupons, metrics);
   const api = createAdminServer({
     ...{ adminToken, log, coupons, cluster, allowedHosts },
     socketFolder: socketFolder(settings),

@@ -1,5 +1,6 @@
 // The metrics of the claim path and of the ledger, against a real Redis and a real MariaDB.
 import { beforeAll, describe, expect, it } from 'vitest';
+import { watchCoupons } from '../../cluster/admin/coupon-metrics.js';
 import { outboxKey } from '../../coupons/keys.js';
 import { createLog } from '../../platform/log.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
@@ -23,12 +24,13 @@ async function valuesOf(metrics: Metrics, name: string): Promise<Record<string, 
 
 describe('the metrics of', () => {
   let installation: Installation;
-  const [ofLedger, ofClaims] = [create(), create()];
+  const [ofLedger, ofClaims, ofCoupons] = [create(), create(), create()];
 
   beforeAll(async () => {
     installation = await createInstallation();
     await installation.startLedger('ledger-1', ofLedger);
     const coupons = await installation.startCoupons();
+    watchCoupons(coupons, ofCoupons);
     const claims = await installation.startClaims(ofClaims);
     await coupons.create({
       ...{ couponId: 'summer', total: 6, opensAt: null, closesAt: null, returnable: false, ack: undefined },
@@ -57,6 +59,12 @@ describe('the metrics of', () => {
     expect(await valuesOf(ofClaims, 'stampede_mailbox_depth')).toEqual({ '': 0 });
   });
 
+  it('the newest coupons: what they hold', async () => {
+    expect(await valuesOf(ofCoupons, 'stampede_coupon_stock')).toEqual({ 'coupon=summer': 6 });
+    expect(await valuesOf(ofCoupons, 'stampede_coupon_remaining')).toEqual({ 'coupon=summer': 0 });
+    expect(await valuesOf(ofCoupons, 'stampede_coupon_claimed')).toEqual({ 'coupon=summer': 6 });
+  });
+
   it('the ledger: rows, shards, writer threads and the queue of jobs', async () => {
     expect(await valuesOf(ofLedger, 'stampede_ledger_rows_total')).toEqual({ '': 6 });
     expect(await valuesOf(ofLedger, 'stampede_ledger_write_failures_total')).toEqual({ '': 0 });
@@ -71,7 +79,7 @@ describe('the metrics of', () => {
     for (const ratio of busy) expect(ratio).toBeLessThanOrEqual(1);
     expect(await valuesOf(ofLedger, 'stampede_queue_jobs')).toMatchObject({ 'queue=jobs,state=failed': 0 });
     await waitFor(
-      async () => ((await valuesOf(ofLedger, 'stampede_job_duration_seconds'))['count,job=finish-changes'] ?? 0) > 0,
+      async () => ((await valuesOf(ofLedger, 'stampede_job_duration_seconds'))['count,name=finish-changes'] ?? 0) > 0,
       {
         what: 'a job to have run',
       },

@@ -14,20 +14,20 @@ export class JobMetrics {
   /** `jobs`: the names of all jobs there are. */
   constructor(metrics: Metrics, jobs: Iterable<string>) {
     this.#metrics = metrics;
-    this.#runs = metrics.counter('stampede_jobs_total', 'Runs of jobs by how they ended.', ['job', 'result']);
-    this.#duration = metrics.histogram('stampede_job_duration_seconds', 'Runs of jobs.', DURATION_BUCKETS, ['job']);
-    for (const job of jobs) for (const result of ['done', 'failed']) this.#runs.inc({ job, result }, 0);
+    this.#runs = metrics.counter('stampede_jobs_total', 'Runs of jobs by how they ended.', ['name', 'result']);
+    this.#duration = metrics.histogram('stampede_job_duration_seconds', 'Runs of jobs.', DURATION_BUCKETS, ['name']);
+    for (const name of jobs) for (const result of ['done', 'failed']) this.#runs.inc({ name, result }, 0);
   }
 
-  async run(job: string, work: () => Promise<void>): Promise<void> {
+  async run(name: string, work: () => Promise<void>): Promise<void> {
     const startedAt = performance.now();
     let result = 'failed';
     try {
       await work();
       result = 'done';
     } finally {
-      this.#runs.inc({ job, result });
-      this.#duration.observe({ job }, (performance.now() - startedAt) / 1_000);
+      this.#runs.inc({ name, result });
+      this.#duration.observe({ name }, (performance.now() - startedAt) / 1_000);
     }
   }
 

@@ -70,6 +70,10 @@ export class MapCoupons implements AdminCoupons {
     return Promise.resolve({ coupons, next });
   }
 
+  newest(limit: number): ReturnType<AdminCoupons['newest']> {
+    return Promise.resolve([...this.coupons.values()].slice(0, limit));
+  }
+
   pause(couponId: string): Promise<CouponDetails> {
     return this.#change(couponId, { paused: true });
   }
