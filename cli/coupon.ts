@@ -152,6 +152,7 @@ function describe(coupon: CouponBody): string {
     ['closes', coupon.closesAt ?? 'never'],
     ['acknowledged at', coupon.ack],
   ];
+  if (coupon.archivedAt !== null) facts.push(['archived', coupon.archivedAt]);
   if (coupon.withheld > 0) facts.push(['withheld', coupon.withheld]);
   const width = Math.max(...facts.map(([name]) => name.length));
   return facts.map(([name, value]) => `${name.padEnd(width)}  ${String(value)}`).join('\n');

@@ -107,11 +107,12 @@ class ShardAudit {
     )) as number[];
     const [code, , total = 0, remaining = 0, highest = 0, , , , version = 0, returned = 0] = reply;
     if (code === CODE.FENCED) throw this.#closed();
-    const known = code === CODE.FOUND;
+    const archived = code === CODE.ARCHIVED;
+    const known = code === CODE.FOUND || archived;
     const held = known || (code === CODE.UNKNOWN_COUPON && appliedVersion === 0);
     const what = code === CODE.COUPON_CLOSED ? 'kept closed: its ledger cannot be right' : 'not known to Redis';
     this.#findings.check('I3', held, () => `${couponId}: ${what}`);
-    return known ? { total, remaining, highest, returned, version } : undefined;
+    return known ? { total, remaining, highest, returned, version, archived } : undefined;
   }
 
   async #claimsInOutbox(): Promise<(GrantEntry | ReturnEntry)[]> {

@@ -2,6 +2,7 @@
 import type { Queryable, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
 import type { Ack, CouponDefinition } from './definition.js';
 import type { ChangeOutcome } from './outbox.js';
+import { StampedeError } from '../platform/errors.js';
 
 export interface CouponRow extends CouponDefinition {
   readonly shard: number;
@@ -12,7 +13,13 @@ export interface CouponRow extends CouponDefinition {
   readonly ceiling: number;
   readonly createdAs: string;
   readonly createdAt: number;
+  readonly archiveState: ArchiveState;
+  /** Epoch milliseconds; null for one that is not archived. */
+  readonly archivedAt: number | null;
 }
+
+/** `begun`: no change is taken any more. `done`: Redis holds the definition only. */
+export type ArchiveState = 'none' | 'begun' | 'done';
 
 export interface StockLogRow {
   readonly couponId: string;
@@ -85,12 +92,13 @@ export async function insertCoupon(connection: Queryable, row: CouponRow): Promi
   ]);
 }
 
-/** Asks for the next version of a coupon whose row is locked and settled. */
+/** Asks for the next version of a coupon whose row is locked and settled. Throws `archived`. */
 export async function writeNextVersion(
   connection: Queryable,
   row: CouponRow,
   definition: Pick<CouponDefinition, 'paused' | 'opensAt' | 'closesAt'>,
 ): Promise<void> {
+  if (row.archiveState !== 'none') throw new StampedeError('archived');
   await connection.query<ResultSetHeader>('UPDATE coupon SET ? WHERE coupon_id = ?', [
     { version: row.version + 1, ...definitionColumns(definition) },
     row.couponId,
@@ -163,6 +171,20 @@ export async function isSettledAs(
   return logged === undefined ? outcome === 'applied' : logged.status === outcome;
 }
 
+/** Moves the coupon from one state to another; does nothing when it is in a third. */
+export async function markArchived(
+  connection: Queryable,
+  couponId: string,
+  from: ArchiveState,
+  to: ArchiveState,
+): Promise<void> {
+  await connection.query<ResultSetHeader>(
+    `UPDATE coupon SET archived_at = IF(? = 'none', NULL, COALESCE(archived_at, UTC_TIMESTAMP(3))), archive_state = ?
+      WHERE coupon_id = ? AND archive_state = ?`,
+    [to, to, couponId, from],
+  );
+}
+
 /** Raises the ceilings after grants were written; never lowers one. In the order of the ids, against deadlocks. */
 export async function raiseCeilings(connection: Queryable, ceilings: ReadonlyMap<string, number>): Promise<void> {
   for (const couponId of [...ceilings.keys()].sort()) {
@@ -196,6 +218,8 @@ function couponRow(row: RowDataPacket): CouponRow {
     ceiling: Number(row['ceiling']),
     createdAs: String(row['created_as']),
     createdAt: (row['created_at'] as Date).getTime(),
+    archiveState: row['archive_state'] as ArchiveState,
+    archivedAt: (row['archived_at'] as Date | null)?.getTime() ?? null,
   };
 }
 

@@ -18,6 +18,8 @@ export interface CouponDetails extends CouponDefinition {
   readonly version: number;
   readonly shard: number;
   readonly createdAt: number;
+  /** When the coupon was archived; null before that. */
+  readonly archivedAt: number | null;
   /** What Redis says now; null while the shard is fenced or Redis is away. */
   readonly live: {
     readonly state: CouponState;

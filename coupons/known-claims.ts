@@ -74,11 +74,20 @@ function* slices(claims: readonly ClaimRow[], limit: number): Generator<ClaimRow
 
 /** Claims that are not returned, as long as no number is missing. */
 export async function countHeld(connection: Queryable, couponId: string, letters: LetteredClaims): Promise<number> {
+  const rows = await countRows(connection, couponId);
+  const highest = Math.max(rows.highest, letters.claims.at(-1)?.claimNo ?? 0);
+  const returned = letters.returns.size + letters.claims.filter(({ returnedAt }) => returnedAt !== null).length;
+  return highest - rows.returned - returned;
+}
+
+/** The highest number that has a row, and how many rows are returned. */
+export async function countRows(
+  connection: Queryable,
+  couponId: string,
+): Promise<{ highest: number; returned: number }> {
   const [rows] = await connection.query<RowDataPacket[]>(
     'SELECT COALESCE(MAX(claim_no), 0) AS highest, COUNT(returned_at) AS returned FROM coupon_claim_log WHERE coupon_id = ?',
     [couponId],
   );
-  const highest = Math.max(Number(rows[0]?.['highest']), letters.claims.at(-1)?.claimNo ?? 0);
-  const returned = letters.returns.size + letters.claims.filter(({ returnedAt }) => returnedAt !== null).length;
-  return highest - Number(rows[0]?.['returned']) - returned;
+  return { highest: Number(rows[0]?.['highest']), returned: Number(rows[0]?.['returned']) };
 }

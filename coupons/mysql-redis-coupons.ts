@@ -202,6 +202,8 @@ class MysqlRedisCoupons implements CouponsService {
       ceiling: this.#settings.ledgerWindow,
       createdAs,
       createdAt: Date.now(),
+      archiveState: 'none',
+      archivedAt: null,
     };
     const grant = { delta: total, reason: 'created', idempotencyKey: 'created', by: 'admin' };
     try {
@@ -261,9 +263,9 @@ class MysqlRedisCoupons implements CouponsService {
       'SELECT COUNT(*) AS claimed, COUNT(returned_at) AS returned FROM coupon_claim_log WHERE coupon_id = ?',
       [row.couponId],
     );
-    const { couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt } = row;
+    const { couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt, archivedAt } = row;
     return {
-      ...{ couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt },
+      ...{ couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt, archivedAt },
       live: await this.#live(row),
       ledger: { claimed: Number(counts[0]?.['claimed']), returned: Number(counts[0]?.['returned']) },
       withheld: 0,
@@ -280,7 +282,7 @@ class MysqlRedisCoupons implements CouponsService {
       [shards.epochOf(row.shard) ?? 0, row.couponId],
     ).catch(() => [CODE.FENCED])) as number[];
     const [code, refusal = 0, , remaining = 0, claimed = 0, ceiling = 0, , , , returned = 0] = reply;
-    if (code !== CODE.FOUND) return null;
+    if (code !== CODE.FOUND && code !== CODE.ARCHIVED) return null;
     const state = refusal === 0 ? 'open' : (errorOfCode(refusal) as CouponState);
     return { state, remaining, claimed, returned, ceiling };
   }

@@ -27,7 +27,7 @@ if code == FENCED then
   fence_damaged(fence_key)
   return { FENCED, 0 }
 end
-if code == COUPON_CLOSED then return { FENCED, 0 } end
+if code == COUPON_CLOSED or code == ARCHIVED then return { FENCED, 0 } end
 -- A coupon that is not there may begin only at its first version: anything later was forgotten, and is loaded, not begun.
 if not coupon then
   coupon = { version = 0, total = 0, stock = 0, highest = 0, returned = 0, ceiling = ceiling, outcome = 0 }

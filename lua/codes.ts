@@ -20,6 +20,8 @@ export const CODE = {
   BELOW_CLAIMED: -13,
   COUNT_MISMATCH: -14,
   NOT_RETURNABLE: -15,
+  ARCHIVED: -16,
+  NOT_ENDED: -17,
 } as const;
 
 const ERROR_OF_CODE: Readonly<Record<number, ErrorCode>> = {
@@ -36,6 +38,7 @@ const ERROR_OF_CODE: Readonly<Record<number, ErrorCode>> = {
   [CODE.VERSION_GAP]: 'change_pending',
   [CODE.BELOW_CLAIMED]: 'below_claimed',
   [CODE.NOT_RETURNABLE]: 'not_returnable',
+  [CODE.ARCHIVED]: 'archived',
 };
 
 /** The error code of a negative script code. A code that no refusal uses is a defect: `internal`. */

@@ -5,7 +5,7 @@
 -- ARGV[1] epoch   ARGV[2] coupon id   ARGV[3] user id
 --
 -- Answers { code, claim number, claimed at (ms), acknowledgement level } with code FOUND, or RETURNED with the time of
--- the return in place of that of the claim, or { code } with NOT_CLAIMED, UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
+-- the return in place of that of the claim, or { code } with NOT_CLAIMED, UNKNOWN_COUPON, COUPON_CLOSED, ARCHIVED or FENCED.
 
 -- @include codes
 -- @include fence

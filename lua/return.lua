@@ -6,7 +6,7 @@
 -- ARGV[1] epoch   ARGV[2] coupon id   ARGV[3] user id
 --
 -- Answers { FOUND, claim number, claimed at (ms), returned at (ms), acknowledgement level }, or { code } with NOT_CLAIMED,
--- NOT_RETURNABLE, UNKNOWN_COUPON, COUPON_CLOSED or FENCED: nothing was done.
+-- NOT_RETURNABLE, UNKNOWN_COUPON, COUPON_CLOSED, ARCHIVED or FENCED: nothing was done.
 
 -- @include codes
 -- @include fence

@@ -7,10 +7,12 @@ import type { Redis } from '../platform/redis.js';
 
 export const SCRIPT_NAMES = [
   'acknowledge',
+  'archive',
   'change',
   'claim',
   'fence_state',
   'find_damage',
+  'load_archived',
   'load_begin',
   'load_closed',
   'load_finish',

@@ -5,7 +5,7 @@
 -- ARGV[1] epoch   ARGV[2] coupon id
 --
 -- Answers { FOUND, refusal (NOT_OPEN, PAUSED, ENDED, SOLD_OUT or 0), total, remaining, highest, ceiling, opens_at or -1,
--- closes_at or -1, version, returned }, or { code } with UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
+-- closes_at or -1, version, returned }, the same with ARCHIVED, or { code } with UNKNOWN_COUPON, COUPON_CLOSED or FENCED.
 
 -- @include codes
 -- @include fence
@@ -13,10 +13,14 @@
 
 local open, clock = fence_stands(KEYS[1], 'open', ARGV[1])
 if not open then return { FENCED } end
-local coupon, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+local coupon, code, archived = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+if archived then
+  coupon = archived
+  coupon.stock = coupon.total - coupon.highest + coupon.returned
+end
 if not coupon then return { code } end
 local refusal = refusal_of(coupon, shard_time(clock)) or (coupon.stock <= 0 and SOLD_OUT) or 0
 return {
-  FOUND, refusal, coupon.total, coupon.stock, coupon.highest, coupon.ceiling,
+  code or FOUND, refusal, coupon.total, coupon.stock, coupon.highest, coupon.ceiling,
   coupon.opens_at or -1, coupon.closes_at or -1, coupon.version, coupon.returned,
 }

@@ -67,6 +67,7 @@ export const ERRORS = {
   stock_too_large: { status: 409, title: 'The total stock would exceed the largest stock of one coupon.' },
   idempotency_key_reused: { status: 409, title: 'This Idempotency-Key was used for another stock change.' },
   ack_unavailable: { status: 409, title: 'Redis or this version cannot keep that acknowledgement level.' },
+  archived: { status: 409, title: 'The coupon ended and is archived: it cannot be changed any more.' },
   unknown_dead_letter: { status: 404, title: 'There is no dead letter with this id: it may be settled.' },
   dead_letter_refused: { status: 409, title: 'MySQL has refused this entry again.' },
   change_pending: { status: 503, title: 'An earlier change of this coupon is not finished.', retryAfterSeconds: 1 },

@@ -40,6 +40,7 @@ export interface Settings {
   readonly trustedProxies: readonly string[];
   /** Names, beyond the safe ones, under which the admin API may be asked for. */
   readonly adminAllowedHosts: readonly string[];
+  readonly archiveAfterHours: number;
   readonly drainTimeoutMs: number;
   /** Undefined: no limit. */
   readonly workerMemoryMaxMb: number | undefined;
@@ -214,6 +215,13 @@ export const SETTINGS: SettingsTable = {
     meaning:
       'Host names with a dot, with commas, under which the admin API may be asked for. Addresses, names without a dot and `*.localhost` always may.',
     read: list(isHostName, 'host names without ports'),
+  },
+  archiveAfterHours: {
+    variable: 'ARCHIVE_AFTER_HOURS',
+    defaultText: '168',
+    meaning:
+      'Hours after its end that a coupon is archived: its receipts leave Redis and come from MySQL, and it cannot be changed any more.',
+    read: whole(168, 0, 87_600),
   },
   drainTimeoutMs: {
     variable: 'DRAIN_TIMEOUT_MS',

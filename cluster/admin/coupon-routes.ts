@@ -26,7 +26,7 @@ const ADMIN = 'admin';
 
 const BODY: readonly ErrorCode[] = ['invalid_json', 'invalid_body', 'body_too_large', 'unsupported_media_type'];
 const READ: readonly ErrorCode[] = ['unauthenticated', 'invalid_coupon_id', 'unknown_coupon', 'unavailable'];
-const CHANGE: readonly ErrorCode[] = [...READ, ...BODY, 'fenced', 'change_pending', 'outcome_unknown'];
+const CHANGE: readonly ErrorCode[] = [...READ, ...BODY, 'fenced', 'change_pending', 'archived', 'outcome_unknown'];
 
 export function couponRoutes(coupons: Coupons): FastifyPluginCallbackTypebox {
   return (app, _options, done) => {

@@ -64,6 +64,7 @@ export const CouponBody = Type.Object({
   version: Type.Integer(),
   shard: Type.Integer(),
   createdAt: Type.String({ format: 'date-time' }),
+  archivedAt: Timestamp,
 });
 export type CouponBody = Static<typeof CouponBody>;
 
@@ -95,7 +96,7 @@ export type ClaimBody = Static<typeof ClaimBody>;
 export const ClaimPage = Type.Object({ claims: Type.Array(ClaimBody), next: Nullable.count });
 
 /** `state` to `ceiling` are what Redis says, null while it cannot be asked. */
-export function couponBody({ live, opensAt, closesAt, createdAt, ...coupon }: CouponDetails): CouponBody {
+export function couponBody({ live, opensAt, closesAt, createdAt, archivedAt, ...coupon }: CouponDetails): CouponBody {
   return {
     ...coupon,
     state: live?.state ?? null,
@@ -106,6 +107,7 @@ export function couponBody({ live, opensAt, closesAt, createdAt, ...coupon }: Co
     opensAt: isoOrNull(opensAt),
     closesAt: isoOrNull(closesAt),
     createdAt: new Date(createdAt).toISOString(),
+    archivedAt: isoOrNull(archivedAt),
   };
 }
 

@@ -1,6 +1,7 @@
 // The claim path of one process: claim lines to Redis, acknowledgement levels on top, epochs and the existence of coupons
 // from MySQL. Never writes to MySQL, and to Redis only through the scripts.
 import { Acknowledgement } from './acknowledgement.js';
+import { ArchivedClaims } from './archived-claims.js';
 import { ClaimLine, surelyNotRun } from './claim-line.js';
 import { ClaimMetrics } from './claim-metrics.js';
 import type { ClaimOutcome, ClaimService, CouponView, Receipt, Refusal, ReturnOutcome } from './claim-service.js';
@@ -57,6 +58,7 @@ class RedisClaimService implements ClaimService {
   readonly #ledger: LedgerWatch;
   readonly #acknowledgement: Acknowledgement;
   readonly #mysql: Pool;
+  readonly #archived: ArchivedClaims;
   readonly #shards: Shards;
   /** Questions to MySQL under way, by coupon: a stampede on one unknown coupon asks once. */
   readonly #asking = new Map<string, Promise<ErrorCode>>();
@@ -76,6 +78,7 @@ class RedisClaimService implements ClaimService {
     this.#durability = new RedisDurability(this.#redis, log);
     this.#mysql = createMysqlPool(mysqlUrl, MYSQL_CONNECTIONS, claimTimeoutMs);
     this.#ledger = new LedgerWatch(this.#mysql, log);
+    this.#archived = new ArchivedClaims(this.#mysql, log);
     this.#shards = new Shards(this.#mysql, shardCount);
     const onFenced = () => this.#refresh();
     const shared = { scripts: this.#scripts, shards: this.#shards, settings, log, metrics, onFenced };
@@ -152,6 +155,7 @@ class RedisClaimService implements ClaimService {
     confirmed: boolean,
   ): ClaimOutcome | Promise<ClaimOutcome> {
     if (outcome.status === 'refused') {
+      if (outcome.code === 'archived') return this.#archived.receipt(couponId, userId, 'ended');
       return outcome.code === 'unknown_coupon' ? this.#whyUnknown(couponId).then(refused) : outcome;
     }
     if (confirmed) return outcome;
@@ -165,6 +169,7 @@ class RedisClaimService implements ClaimService {
     if ('status' in reply) return reply;
     const [code, claimNo, claimedAt, ack] = reply.values as [number, number, number, Ack];
     if (code === CODE.RETURNED) return { status: 'refused', code: 'returned', returnedAt: claimedAt };
+    if (code === CODE.ARCHIVED) return await this.#archived.receipt(couponId, userId, 'not_claimed');
     if (code !== CODE.FOUND) return refused(errorOfCode(code));
     const receipt = { claimNo, claimedAt, ack };
     return (await this.#atItsLevel(couponId, userId, receipt)) ? { status: 'already_claimed', receipt } : unknown();
@@ -187,6 +192,7 @@ class RedisClaimService implements ClaimService {
           return (await this.#atItsLevel(couponId, userId, receipt)) ? { status: 'returned', receipt } : unknown();
         }
         if (code === CODE.UNKNOWN_COUPON) return refused(await this.#whyUnknown(couponId));
+        if (code === CODE.ARCHIVED) return await this.#archived.returned(couponId, userId);
         if (code !== CODE.FENCED) return refused(errorOfCode(code));
         // The script did nothing, so with a newer epoch it may be called again, once.
         await this.#shards.refresh().catch(() => undefined);
@@ -207,7 +213,7 @@ class RedisClaimService implements ClaimService {
     const reply = await this.#lookUp(this.#scripts.view, couponId, []);
     if ('status' in reply) return reply;
     const [code = 0, refusal = 0, total = 0, remaining = 0, , , opensAt = -1, closesAt = -1] = reply.values as number[];
-    if (code !== CODE.FOUND) return refused(errorOfCode(code));
+    if (code !== CODE.FOUND && code !== CODE.ARCHIVED) return refused(errorOfCode(code));
     return {
       state: refusal === 0 ? 'open' : (errorOfCode(refusal) as CouponState),
       total,

@@ -56,7 +56,7 @@ const RECEIPT_PROBLEMS: readonly ErrorCode[] = [
   ...BUSY,
 ];
 const RETURN_PROBLEMS: readonly ErrorCode[] = [
-  ...(['not_claimed', 'not_returnable', 'unknown_coupon'] as const),
+  ...(['not_claimed', 'not_returnable', 'archived', 'unknown_coupon'] as const),
   ...(['invalid_coupon_id', 'invalid_user_id', 'invalid_json', 'invalid_body'] as const),
   ...(['body_too_large', 'unsupported_media_type', 'unauthenticated'] as const),
   'rate_limited',

@@ -17,3 +17,5 @@ local VERSION_GAP = -12
 local BELOW_CLAIMED = -13
 local COUNT_MISMATCH = -14
 local NOT_RETURNABLE = -15
+local ARCHIVED = -16
+local NOT_ENDED = -17

@@ -1,9 +1,10 @@
 -- Reads what decides about a coupon and checks that its three keys agree. Needs codes and fence.
--- Answers a table, or nil and UNKNOWN_COUPON, COUPON_CLOSED or FENCED (a key was lost).
+-- Answers a table, or nil and UNKNOWN_COUPON, COUPON_CLOSED, FENCED (a key was lost) or ARCHIVED, which has the table third,
+-- without stock: its claims are in MySQL alone.
 local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_key)
   local fields = redis.call(
     'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'total', 'outcome',
-    'returned', 'returnable'
+    'returned', 'returnable', 'archived'
   )
   if not fields[1] then
     local loaded = redis.call('HGET', fence_key, 'coupon:' .. coupon_id)
@@ -27,8 +28,11 @@ local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_
   }
   -- Every number handed out belongs to one user: a hash with another count has lost or gained somebody.
   if not (coupon.version and coupon.highest and coupon.ceiling and coupon.ack and coupon.total and coupon.outcome)
-    or not (coupon.returned and fields[11])
-    or not coupon.stock
+    or not (coupon.returned and fields[11]) then
+    return nil, FENCED
+  end
+  if fields[12] then return nil, ARCHIVED, coupon end
+  if not coupon.stock
     or redis.call('HLEN', claimed_key) ~= coupon.highest then
     return nil, FENCED
   end

@@ -11,6 +11,7 @@ import type { Pool } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
 import { connectRedis, redisAnswers, whenRedisReady } from '../../platform/redis.js';
+import { archiveCouponsJob } from '../jobs/archive-coupons.js';
 import { finishChangesJob } from '../jobs/finish-changes.js';
 import { Jobs } from '../jobs/jobs.js';
 import { reconcileJob, watchReconciliation } from '../jobs/reconcile.js';
@@ -30,6 +31,7 @@ const REDIS_TIMEOUT_MS = 10_000;
 /** Of a read, which Redis holds for 100 ms at the most. */
 const READ_TIMEOUT_MS = 3_000;
 const MYSQL_CONNECTIONS = 4;
+const HOUR_MS = 3_600_000;
 const DRAIN_LOOK_INTERVAL_MS = 25;
 /** Part of the drain that is kept for closing what is open. */
 const STOP_RESERVE_MS = 2_000;
@@ -81,7 +83,12 @@ class LedgerActor implements Actor {
     this.#readers = createOutboxReaders(this.#readingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
     const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
-    const jobs = [finishChangesJob(changes, log), retryDeadLettersJob(changes, log), reconcileJob(changes, log)];
+    const jobs = [
+      finishChangesJob(changes, log),
+      retryDeadLettersJob(changes, log),
+      reconcileJob(changes, log),
+      archiveCouponsJob(changes, settings.archiveAfterHours * HOUR_MS, log),
+    ];
     this.#jobs = new Jobs({ redisUrl: this.#redisUrl, jobs, log, metrics });
     watchOutbox(this.#redis, settings.shardCount, metrics);
     watchShards(this.#mysql, this.#shards, metrics);

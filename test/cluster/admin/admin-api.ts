@@ -49,6 +49,7 @@ export class MapCoupons implements AdminCoupons {
       version: 1,
       shard: 3,
       createdAt: CREATED_AT,
+      archivedAt: null,
       live: this.redisAway ? null : { state: 'open', remaining: total, claimed: 0, returned: 0, ceiling: total },
       ledger: { claimed: 0, returned: 0 },
       withheld: 0,

@@ -32,6 +32,7 @@ test('create is 201, the same again 200, another definition 409', async () => {
     version: 1,
     shard: 3,
     createdAt: '2026-11-20T08:00:00.000Z',
+    archivedAt: null,
   });
   const again = await ask('POST', '/v1/coupons', summer);
   expect(again.status).toBe(200);

@@ -5,7 +5,7 @@ import type { CouponRow } from '../../../coupons/coupon-table.js';
 import { readCoupon, readCoupons, readStockLog, settleVersion } from '../../../coupons/coupon-table.js';
 import { readLetteredClaims } from '../../../coupons/dead-letters.js';
 import type { LetteredClaims } from '../../../coupons/known-claims.js';
-import { countHeld, readBeyondRows, readKnownClaims } from '../../../coupons/known-claims.js';
+import { countHeld, countRows, readBeyondRows, readKnownClaims } from '../../../coupons/known-claims.js';
 import { couponKeys, fenceKey } from '../../../coupons/keys.js';
 import { CODE } from '../../../lua/codes.js';
 import type { Lease } from './lease.js';
@@ -26,7 +26,12 @@ export async function loadCoupons(lease: Lease): Promise<Loaded> {
   const letters = await readLetteredClaims(lease.context.mysql, lease.shard);
   for (let after = ''; ;) {
     const page = await readCoupons(lease.context.mysql, { shard: lease.shard, after, limit: CHUNK });
-    for (const { couponId } of page) {
+    for (const row of page) {
+      const { couponId, archiveState } = row;
+      if (archiveState === 'done') {
+        await loadArchived(lease, row, loaded);
+        continue;
+      }
       const lettered = await readBeyondRows(lease.context.mysql, couponId, letters.get(couponId) ?? []);
       await loadCoupon(lease, await settlePending(lease, couponId, lettered), lettered, loaded);
       await lease.renew();
@@ -99,6 +104,21 @@ async function loadCoupon(lease: Lease, row: CouponRow, lettered: LetteredClaims
   ]);
   loaded.coupons++;
   loaded.claims += claims;
+}
+
+/** Its claims stay where they are: the definition says that they are to be looked for in MySQL. */
+async function loadArchived(lease: Lease, row: CouponRow, loaded: Loaded): Promise<void> {
+  const { couponId, version, paused, opensAt, closesAt, ack, total, ceiling, returnable } = row;
+  const { highest, returned } = await countRows(lease.context.mysql, couponId);
+  const keys = couponKeys(lease.shard, couponId);
+  const fields = {
+    ...{ version, outcome: 0, paused: paused ? 1 : 0, opens_at: opensAt ?? '', closes_at: closesAt ?? '', ack, total },
+    ...{ highest, ceiling, returned, returnable: returnable ? 1 : 0 },
+  };
+  const all = [fenceKey(lease.shard), keys.coupon, keys.stock, keys.claimedUser];
+  await lease.run('load_archived', all, [couponId, ...Object.entries(fields).flat()]);
+  await lease.renew();
+  loaded.coupons++;
 }
 
 /** A coupon that cannot be right must not keep its shard closed: it alone answers `fenced`, and the log says why. */
