@@ -16,8 +16,8 @@ import type { ShardLedger } from './shard-ledger.js';
 const READ_COUNT = 2_000;
 /** How long Redis holds a read that finds nothing; also how soon a shard that opens or gets room again is read. */
 const BLOCK_MS = 100;
-/** While no shard is open or has room, and after a read that found nothing without waiting. */
-const IDLE_PAUSE_MS = 20;
+/** While no shard is open or has room, and after a read that found nothing without waiting; doubled each time up to `BLOCK_MS`. */
+const IDLE_PAUSE_MS_MIN = 10;
 
 /** `redis`: a connection that nobody else uses. */
 export function createOutboxReaders(
@@ -57,9 +57,10 @@ export class OutboxReader {
 
   async #readAll(): Promise<void> {
     const { signal } = this.#stopping;
-    for (let failures = 0; !signal.aborted;) {
+    for (let failures = 0, idle = 0; !signal.aborted;) {
       try {
-        if (!(await this.#readOnce())) await pause(IDLE_PAUSE_MS, signal);
+        idle = (await this.#readOnce()) ? 0 : idle + 1;
+        if (idle > 0) await pause(Math.min(IDLE_PAUSE_MS_MIN * 2 ** Math.min(idle - 1, 10), BLOCK_MS), signal);
         failures = 0;
       } catch (error) {
         failures++;
