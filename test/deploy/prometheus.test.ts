@@ -132,11 +132,9 @@ describe('a service under load', () => {
       // Often, so that the test need not wait; and of this service.
       await writeFile(
         config,
-        text
-          .replaceAll(/(_interval|_timeout): \d+s/g, '$1: 2s')
-          .replace('/etc/prometheus/stampede-admin-token', token)
-          .replace('127.0.0.1:9464', new URL(service.adminUrl).host),
+        text.replaceAll(/(_interval|_timeout): \d+s/g, '$1: 2s').replace('/etc/prometheus/stampede-admin-token', token),
       );
+      await writeFile(join(scratch, 'targets.yml'), JSON.stringify([{ targets: [new URL(service.adminUrl).host] }]));
       const prometheus = await startPrometheus(programs.prometheus, config);
       const rules = await rulesOf(prometheus.url);
       const queries = new Set([
