@@ -1,15 +1,20 @@
 // Where the service and the diagnostics room meet: gives a process of the cluster its agent, on the socket of its name
 // below STAMPEDE_DIR. Knows the settings; knows nothing of what the process does.
 import { join } from 'node:path';
+import { parseRules } from '../diagnostics/collection/rules.js';
 import { startDiagnostics } from '../diagnostics/start.js';
-import type { Diagnostics } from '../diagnostics/start.js';
+import type { Diagnostics, DiagnosticsOptions } from '../diagnostics/start.js';
+import { ConfigurationError, messageOf } from '../platform/errors.js';
 import type { Log } from '../platform/log.js';
 import type { Metrics } from '../platform/metrics/metrics.js';
 import type { Settings } from '../platform/settings.js';
 import type { Role } from './actor.js';
 import { registerDiagnosticsMetrics } from './diagnostics-metrics.js';
 
-export type DiagnosticsSettings = Pick<Settings, 'dir' | 'diagnostics' | 'leakWindowMs'>;
+export type DiagnosticsSettings = Pick<
+  Settings,
+  'dir' | 'diagnostics' | 'leakWindowMs' | 'collectionRules' | 'collectionsPerHour'
+>;
 
 /** Folder of the sockets, 0700: `cli/start.ts` makes it. */
 export function socketFolder(settings: Pick<Settings, 'dir'>): string {
@@ -38,5 +43,23 @@ export function startProcessDiagnostics({ name, role, settings, metrics, log }: 
     socketPath,
     windowMs: settings.leakWindowMs,
     warn: (reason) => log.warn({ reason }, 'diagnostics are incomplete'),
+    ...collection(settings, log),
   });
+}
+
+function collection({ dir, collectionRules, collectionsPerHour }: DiagnosticsSettings, log: Log): DiagnosticsOptions {
+  if (collectionRules === undefined) return {};
+  try {
+    parseRules(collectionRules);
+  } catch (error) {
+    throw new ConfigurationError(`COLLECT_WHEN: ${messageOf(error)}`);
+  }
+  return {
+    collection: {
+      rules: collectionRules,
+      folder: join(dir, 'collected'),
+      actionsPerHourMax: collectionsPerHour,
+      tell: (news) => log.warn({ news }, 'evidence collected'),
+    },
+  };
 }

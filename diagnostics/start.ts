@@ -8,6 +8,8 @@ import type { LiveReport } from './agent/live-report.js';
 import { joinThreads } from './agent/other-threads.js';
 import { chooseSocketPath, OWNER_VARIABLE, SOCKET_VARIABLE } from './agent/socket-path.js';
 import { startRecorder } from './recorder/recorder.js';
+import type { CollectionData } from './agent/messages.js';
+import { parseRules } from './collection/rules.js';
 import type { Recorder, RecorderOptions } from './recorder/recorder.js';
 
 export interface DiagnosticsOptions {
@@ -20,7 +22,22 @@ export interface DiagnosticsOptions {
   readonly windowMs?: number;
   /** Told in plain words what could not be started. By default a process warning of type `StampedeDiagnostics`. */
   readonly warn?: (reason: string) => void;
+  /** By what rules evidence is saved while nobody looks. */
+  readonly collection?: CollectionOptions;
 }
+
+export interface CollectionOptions {
+  /** See diagnostics/collection/rules.ts. One that cannot be read is a `RangeError` of `startDiagnostics`. */
+  readonly rules: string;
+  /** Made with mode 0700 when it is needed. */
+  readonly folder: string;
+  /** Default 6. */
+  readonly actionsPerHourMax?: number;
+  /** Told in plain words what was saved, or why not. By default a process warning of type `StampedeDiagnostics`. */
+  readonly tell?: (news: string) => void;
+}
+
+const ACTIONS_PER_HOUR_MAX = 6;
 
 export interface Diagnostics {
   /** What is live in this thread now, for a log: why does it not end? */
@@ -37,8 +54,8 @@ type Registry = Record<typeof RUNNING, Diagnostics | undefined>;
 
 /**
  * Starts the agent of this process: recorder, diagnostics thread, `/debug` on a Unix socket. Returns at once; what
- * cannot be started is told by a process warning and never by an exception, because the program matters more. Calling it
- * again gives the agent that runs. In a worker thread it records that thread for the pages of its process.
+ * cannot be started is told by a process warning and never by an exception, because the program matters more (collection
+ * rules that cannot be read are the exception: `RangeError`, and nothing is started). Calling it again gives the agent that runs. In a worker thread it records that thread for the pages of its process.
  */
 export function startDiagnostics(options: DiagnosticsOptions = {}): Diagnostics {
   const registry = globalThis as unknown as Registry;
@@ -76,10 +93,22 @@ function startHost(options: DiagnosticsOptions, recorder: () => Recorder): Host 
       nodeVersion: process.version,
       startedAt: Date.now() - Math.round(process.uptime() * 1000),
       windowMs: options.windowMs,
+      collection: collectionOf(options.collection),
     },
     recorder,
-    warn: options.warn ?? ((reason) => process.emitWarning(reason, { type: 'StampedeDiagnostics' })),
+    warn: options.warn ?? warning,
+    collected: options.collection?.tell ?? warning,
   });
   host.start();
   return host;
+}
+
+function warning(text: string): void {
+  process.emitWarning(text, { type: 'StampedeDiagnostics' });
+}
+
+function collectionOf(options: CollectionOptions | undefined): CollectionData | undefined {
+  if (options === undefined) return undefined;
+  const { rules, folder, actionsPerHourMax = ACTIONS_PER_HOUR_MAX } = options;
+  return { rules: parseRules(rules), folder: path.resolve(folder), actionsPerHourMax };
 }

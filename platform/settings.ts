@@ -47,6 +47,8 @@ export interface Settings {
   readonly logLevel: string;
   readonly diagnostics: 'on' | 'off';
   readonly leakWindowMs: number;
+  readonly collectionRules: string | undefined;
+  readonly collectionsPerHour: number;
 }
 
 interface Setting<T> {
@@ -253,6 +255,19 @@ export const SETTINGS: SettingsTable = {
     defaultText: '40000',
     meaning: 'Milliseconds over which growth is judged: suspect after about 1.5 times as long, leaking after 2.5.',
     read: whole(40_000, 5_000, 3_600_000),
+  },
+  collectionRules: {
+    variable: 'COLLECT_WHEN',
+    defaultText: 'unset',
+    meaning:
+      'Rules by which a process saves evidence of itself in STAMPEDE_DIR/collected, e.g. `leaking: leaks, async; delay>200ms for 10s: stack, profile`.',
+    read: optional,
+  },
+  collectionsPerHour: {
+    variable: 'COLLECT_PER_HOUR',
+    defaultText: '6',
+    meaning: 'Most actions of these rules within an hour, in each process.',
+    read: whole(6, 1, 1_000),
   },
 };
 

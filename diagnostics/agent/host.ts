@@ -22,6 +22,8 @@ export interface HostOptions {
   readonly recorder: () => Recorder;
   /** Told in plain words whenever there is no agent: the program goes on without it. */
   readonly warn: (reason: string) => void;
+  /** Told in plain words what the collection rules did. */
+  readonly collected: (news: string) => void;
 }
 
 export class Host {
@@ -124,6 +126,8 @@ export class Host {
     } else if (message.notice === 'listening') {
       this.#socket = message;
       this.#settle();
+    } else if (message.notice === 'collected') {
+      this.#options.collected(message.news);
     } else {
       this.#options.warn(message.reason);
       this.#end();

@@ -1,5 +1,6 @@
 // What the main thread and the diagnostics thread say to each other: questions by topic, at most one of each under way,
 // and their answers. Data only, fit for structured clone. Never carries environment variables, arguments or payloads.
+import type { Rule } from '../collection/rules.js';
 import type { RecorderSnapshot, TraceMode, TraceResult } from '../model.js';
 
 export interface VitalSigns {
@@ -83,12 +84,23 @@ export interface ThreadData {
   readonly startedAt: number;
   /** Of the detector; undefined: its default. */
   readonly windowMs: number | undefined;
+  /** Undefined: nothing is saved of its own accord. */
+  readonly collection: CollectionData | undefined;
+}
+
+/** By what rules evidence is saved, where, and how much of it. */
+export interface CollectionData {
+  readonly rules: readonly Rule[];
+  readonly folder: string;
+  readonly actionsPerHourMax: number;
 }
 
 /** What the thread tells the main thread of its own accord. */
 export type Notice =
   | { readonly notice: 'listening'; readonly socketPath: string; readonly inode: number }
-  | { readonly notice: 'failed'; readonly reason: string };
+  | { readonly notice: 'failed'; readonly reason: string }
+  /** What the collection rules did, for people. */
+  | { readonly notice: 'collected'; readonly news: string };
 
 /** The one order the main thread gives. */
 export const CLOSE = 'close';

@@ -2,7 +2,10 @@
 // process; the main thread removes the socket then (host.ts).
 import path from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { Collector } from '../collection/collector.js';
 import { createDetector } from '../detector/detector.js';
+import type { AgentParts } from '../endpoints/debug-request.js';
+import { takeEvidence } from '../endpoints/evidence.js';
 import { DebugServer } from '../endpoints/server.js';
 import { SourceMaps } from '../recorder/source-map.js';
 import { HeavyGate } from './heavy-gate.js';
@@ -21,8 +24,23 @@ const link = new MainLink(port);
 const threads = new OtherThreads();
 const processSnapshots = new ProcessSnapshots(link, threads);
 const { windowMs } = data;
-const watch = new Watch(link, processSnapshots, createDetector(windowMs === undefined ? {} : { windowMs }), windowMs);
-const server = new DebugServer({
+const notify = (notice: Notice): void => port.postMessage(notice);
+const collector =
+  data.collection &&
+  new Collector({
+    ...data.collection,
+    name: data.name,
+    take: async (action) => takeEvidence(action, agent),
+    tell: (news) => notify({ notice: 'collected', news }),
+  });
+const watch = new Watch({
+  link,
+  snapshots: processSnapshots,
+  detector: createDetector(windowMs === undefined ? {} : { windowMs }),
+  windowMs,
+  observe: collector && (async (observation) => collector.observe(observation)),
+});
+const agent: AgentParts = {
   data,
   link,
   processSnapshots,
@@ -30,9 +48,8 @@ const server = new DebugServer({
   gate: new HeavyGate(),
   snapshots: new HeavyGate(),
   maps: new SourceMaps(),
-});
-
-const notify = (notice: Notice): void => port.postMessage(notice);
+};
+const server = new DebugServer(agent);
 
 port.on('message', (message: unknown) => {
   if (message === CLOSE) started.then(close, close);

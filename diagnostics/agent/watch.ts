@@ -1,5 +1,6 @@
 // Asks the main thread for its vital signs and for the recorder's samples at a steady pace, keeps the last minutes of the
 // former and feeds the latter to the detector. Runs in the diagnostics thread: the program pays only for answering.
+import type { Observation } from '../collection/collector.js';
 import type { Detector } from '../detector/detector.js';
 import type { LeakReport } from '../model.js';
 import type { VitalSigns } from './messages.js';
@@ -15,20 +16,31 @@ const SNAPSHOT_EVERY_MS = 5_000;
 const SNAPSHOTS_PER_WINDOW = 8;
 const ANSWER_TIMEOUT_MS = 1_000;
 
+export interface WatchOptions {
+  readonly link: MainLink;
+  readonly snapshots: ProcessSnapshots;
+  readonly detector: Detector;
+  /** Of the detector. */
+  readonly windowMs?: number | undefined;
+  /** Told of every reading, also of one that the main thread was too blocked to give. */
+  readonly observe?: ((observation: Observation) => Promise<void>) | undefined;
+}
+
 export class Watch {
   readonly #link: MainLink;
   readonly #snapshots: ProcessSnapshots;
   readonly #detector: Detector;
   readonly #snapshotEveryMs: number;
+  readonly #observe: (observation: Observation) => Promise<void>;
   readonly #vitals: VitalSigns[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #detectorError: string | undefined;
 
-  /** `windowMs`: of the detector. */
-  constructor(link: MainLink, snapshots: ProcessSnapshots, detector: Detector, windowMs = Infinity) {
+  constructor({ link, snapshots, detector, windowMs = Infinity, observe }: WatchOptions) {
     this.#link = link;
     this.#snapshots = snapshots;
     this.#detector = detector;
+    this.#observe = observe ?? (() => Promise.resolve());
     this.#snapshotEveryMs = Math.min(SNAPSHOT_EVERY_MS, windowMs / SNAPSHOTS_PER_WINDOW);
   }
 
@@ -56,8 +68,24 @@ export class Watch {
   }
 
   async #readVitals(): Promise<void> {
-    this.#vitals.push(await this.#link.ask('vitals', ANSWER_TIMEOUT_MS));
-    if (this.#vitals.length > VITALS_KEPT_MAX) this.#vitals.shift();
+    try {
+      this.#vitals.push(await this.#link.ask('vitals', ANSWER_TIMEOUT_MS));
+      if (this.#vitals.length > VITALS_KEPT_MAX) this.#vitals.shift();
+    } finally {
+      this.#tell();
+    }
+  }
+
+  /** Not waited for: what it sets off takes its time. */
+  #tell(): void {
+    const last = this.#vitals.at(-1);
+    if (last === undefined) return;
+    const isLeaking = this.#detector.report().verdict === 'leaking';
+    const delayMs = Math.max(last.loop.delayMs.max, this.#link.silentMs());
+    const observation = { at: Date.now(), isLeaking, heapUsed: last.memory.heapUsed, delayMs };
+    this.#observe(observation).catch((error: unknown) => {
+      this.#detectorError = String(error);
+    });
   }
 
   async #readSnapshot(): Promise<void> {

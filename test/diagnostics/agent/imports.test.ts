@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 
 const ROOM = path.resolve(import.meta.dirname, '../../../diagnostics');
-const PARTS = ['agent', 'detector', 'endpoints', 'gather', 'pprof', 'recorder'];
+const PARTS = ['agent', 'collection', 'detector', 'endpoints', 'gather', 'heap', 'pprof', 'recorder'];
 const PACKAGES = ['pprof-format'];
 
 test('the agent imports nothing of this project outside diagnostics/', async () => {
