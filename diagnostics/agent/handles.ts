@@ -12,6 +12,15 @@ interface ProcessInternals {
   _getActiveHandles?: () => unknown[];
 }
 
+/** A handle of libuv as Node's own code sees it. */
+interface BareHandle {
+  getsockname?: (into: Bound) => number;
+}
+interface Bound {
+  readonly address?: string;
+  readonly port?: number;
+}
+
 export function readHandles(): HandleReport {
   const active: Record<string, number> = {};
   for (const type of process.getActiveResourcesInfo()) active[type] = (active[type] ?? 0) + 1;
@@ -41,6 +50,20 @@ function describe(handle: unknown): HandleDetails {
     details['bytesWritten'] = handle.bytesWritten;
   } else if (handle instanceof ChildProcess && handle.pid !== undefined) {
     details['pid'] = handle.pid;
+  } else {
+    // A listener that a cluster shares stands there bare, without the server that owns it.
+    const { address, port } = boundTo(handle as BareHandle | null);
+    if (address !== undefined) details['bound'] = `${address}:${port ?? 0}`;
   }
   return { type, details };
+}
+
+function boundTo(handle: BareHandle | null): Bound {
+  const bound: Bound = {};
+  try {
+    handle?.getsockname?.(bound);
+  } catch {
+    // Closed meanwhile: bound to nothing.
+  }
+  return bound;
 }

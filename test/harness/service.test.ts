@@ -5,6 +5,7 @@ import { processesBelow } from './left-behind.js';
 import { makeScratchFolder } from './scratch.js';
 import { startTestRedis } from './servers.js';
 import { SERVICE_TEST_TIMEOUT_MS, startService } from './service.js';
+import { stillOpen } from './still-open.js';
 import { waitFor } from './wait-for.js';
 
 describe('startService', { timeout: SERVICE_TEST_TIMEOUT_MS }, () => {
@@ -19,6 +20,10 @@ describe('startService', { timeout: SERVICE_TEST_TIMEOUT_MS }, () => {
       headers: { authorization: `Bearer ${service.adminToken}` },
     });
     expect(status).toBe(200);
+    // What a stop that takes too long would say.
+    const open = await stillOpen(service.dir);
+    expect(open).toMatch(new RegExp(`http-1 still holds [^]*TCP bound 127.0.0.1:${new URL(service.url).port}`));
+    expect(open).toMatch(/ledger-1 still holds [^]*2 Worker made at WriterPool \(.*writer-pool\.ts:\d+\)/);
 
     expect(await service.stop()).toEqual({ code: 0, signal: null });
     expect([service.pid, ...workers.values()].map(identify)).toEqual(Array(5).fill(undefined));

@@ -10,6 +10,7 @@ import { packagePath } from '../../platform/package-root.js';
 import { atEndOfFile } from './cleanup.js';
 import { endProcessesBelow, processesBelow } from './left-behind.js';
 import { makeScratchFolder } from './scratch.js';
+import { stillOpen } from './still-open.js';
 import { waitFor } from './wait-for.js';
 
 const READY_LINE = 'stampede ready';
@@ -72,7 +73,13 @@ export async function startService(env: Readonly<Record<string, string>> = {}): 
   const exited = once(child, 'close').then((): ServiceExit => ({ code: child.exitCode, signal: child.signalCode }));
   const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<ServiceExit> => {
     child.kill(signal);
-    await waitFor(() => hasEnded(child), { what: `the service to end on ${signal}`, timeoutMs: STOP_TIMEOUT_MS });
+    const hasStopped = waitFor(() => hasEnded(child), {
+      what: `the service to end on ${signal}`,
+      timeoutMs: STOP_TIMEOUT_MS,
+    });
+    await hasStopped.catch(async (error: unknown) => {
+      throw new Error(`the service did not end on ${signal}:\n${await stillOpen(dir)}`, { cause: error });
+    });
     return exited;
   };
   atEndOfFile(async () => {

@@ -43,6 +43,22 @@ describe('stop', () => {
     expect(drainEvents(instance).slice(-3)).toEqual(['ledger-1 draining', 'admin-1 draining', 'admin-1 drained']);
   });
 
+  it('lets a worker that does not drain in time log what it holds, before it is killed', async () => {
+    const instance = await startInstance({
+      drainTimeoutMs: 1_500,
+      plans: { ledger: { drainMs: 600_000 } },
+      environment: { DIAGNOSTICS: 'on' },
+    });
+    await instance.whenAllReady();
+    instance.tell('stop');
+    expect((await instance.ended()).code).toBe(EXIT.drainIncomplete);
+    const { live } = instance.lines.find(({ msg }) => msg?.startsWith('still draining at the deadline')) ?? {};
+    expect(live?.sites).toEqual(
+      expect.arrayContaining([expect.stringMatching(/^1 timers\/promises .* at drain \(.*test-actors\.mjs:\d+:/)]),
+    );
+    expect(live?.active).toMatchObject({ Timeout: expect.any(Number) as number });
+  });
+
   it('restarts nobody who dies meanwhile, and does not call that complete', async () => {
     const instance = await startInstance({ plans: { http: { drainMs: 600_000 } }, limits: { backoffMaxMs: 0 } });
     await instance.whenAllReady();

@@ -8,6 +8,7 @@ import { onTestFinished } from 'vitest';
 import type { ProcessStatus } from '../../../cluster/actor.js';
 import type { Ending } from '../../../cluster/primary/primary.js';
 import type { SupervisionLimits } from '../../../cluster/primary/limits.js';
+import type { LiveReport } from '../../../diagnostics/agent/live-report.js';
 import { packagePath } from '../../../platform/package-root.js';
 import { makeScratchFolder } from '../../harness/scratch.js';
 import { waitFor } from '../../harness/wait-for.js';
@@ -34,6 +35,7 @@ export interface Line {
   readonly msg?: string;
   readonly worker?: string;
   readonly processes?: ProcessStatus[];
+  readonly live?: LiveReport;
 }
 
 export interface Instance {
