@@ -43,6 +43,8 @@ export interface ServiceOptions {
 export interface Service {
   readonly url: string;
   readonly pids: Readonly<Record<ProcessKind, readonly number[]>>;
+  /** REDIS_URL and MYSQL_URL of its embedded servers. */
+  readonly databaseUrls: { readonly REDIS_URL: string; readonly MYSQL_URL: string };
   readonly databases: Databases;
   readonly versions: Versions;
   createCoupon(couponId: string, total: number): Promise<void>;
@@ -102,6 +104,7 @@ async function startOnce({ workers, execArgv, environment, log, signal }: Servic
     return {
       url: `http://127.0.0.1:${port}`,
       pids,
+      databaseUrls: { REDIS_URL: redisUrl, MYSQL_URL: mysqlUrl },
       databases,
       versions: await databases.versions(),
       createCoupon: (couponId, total) => createCoupon(adminPort, adminToken, couponId, total),

@@ -16,6 +16,11 @@ export interface Actor {
   start(): Promise<void>;
   /** Empty when the actor can do its work; else short stable words such as `redis_unavailable`. */
   unreadyReasons(): string[];
+  /**
+   * Leaves new work to the others of its role, because this process is about to stand still for seconds. Resolves with what
+   * makes it go on. Absent where nobody else would do the work.
+   */
+  rest?(): Promise<() => Promise<void>>;
   /** Takes no new work, finishes what it has, closes everything. Settles before `deadline` (epoch ms) if it can. */
   drain(deadline: number): Promise<void>;
 }

@@ -2,19 +2,26 @@
 import type { ActorFactory } from '../actor.js';
 import { createClaimService } from '../claims/redis-claim-service.js';
 import { createHttpServer } from './http-server.js';
-import { drain, listen } from './listener.js';
+import { HTTP_LIMITS } from './limits.js';
+import { drain, listen, rest } from './listener.js';
+
+/** Idle connections end by their keep-alive time; who still claims by then has to wait. */
+const REST_LIMIT_MS = HTTP_LIMITS.keepAliveTimeoutMs + 1_000;
 
 export const createActor: ActorFactory = ({ settings, log, metrics }) => {
   const claims = createClaimService({ settings, log, metrics });
   const api = createHttpServer({ settings, log, claims });
+  const { host, port } = settings;
+  const address = { host, port, hostVariable: 'HOST', portVariable: 'PORT' };
   return {
     async start() {
       await claims.start();
-      const { host, port } = settings;
-      await listen(api.app, { host, port, hostVariable: 'HOST', portVariable: 'PORT' });
+      await listen(api.app, address);
       log.info({ host, port }, 'public API listens');
     },
     unreadyReasons: () => claims.unreadyReasons(),
+    // Alone it cannot be spared: nobody else would accept.
+    ...(settings.httpWorkers > 1 && { rest: () => rest(api, address, REST_LIMIT_MS) }),
     async drain(deadline) {
       await drain(api, deadline);
       // Last: every claim that was taken has been answered by now.

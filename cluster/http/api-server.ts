@@ -45,6 +45,8 @@ export interface ApiServer {
   readonly app: ApiInstance;
   /** From now on every answer asks its client to close the connection, and `/readyz` says so. */
   beginDrain(): void;
+  /** Undoes `beginDrain`, where the process goes on after all. */
+  endDrain(): void;
 }
 
 const JSON_BODY = /^application\/(?:[\w.+-]+\+)?json(?:;|$)/;
@@ -152,6 +154,9 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     app,
     beginDrain: () => {
       draining = true;
+    },
+    endDrain: () => {
+      draining = false;
     },
   };
 }

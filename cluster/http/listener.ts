@@ -76,6 +76,27 @@ export async function drain(api: ApiServer, deadline: number): Promise<void> {
   await api.app.close();
 }
 
+/**
+ * Stops accepting and waits until the open connections have ended, at most `limitMs`: a process that is about to stand still
+ * for seconds holds up nobody but who stays. Resolves with what makes it accept again.
+ */
+export async function rest(api: ApiServer, address: ListenAddress, limitMs: number): Promise<() => Promise<void>> {
+  const { server } = api.app;
+  api.beginDrain();
+  const ended = new Promise<void>((resolve) => {
+    NetServer.prototype.close.call(server, () => {
+      resolve();
+    });
+  });
+  const waited = new AbortController();
+  await Promise.race([ended, delay(limitMs, undefined, { signal: waited.signal }).catch(() => undefined)]);
+  waited.abort();
+  return async () => {
+    api.endDrain();
+    await listen(api.app, address);
+  };
+}
+
 async function cutOffAtDeadline(server: Server, deadline: number, signal: AbortSignal): Promise<void> {
   try {
     await delay(Math.max(0, deadline - CLOSE_IDLE_BEFORE_DEADLINE_MS - Date.now()), undefined, { signal });
