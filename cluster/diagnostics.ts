@@ -28,13 +28,16 @@ export interface WatchedSelf {
   readonly settings: DiagnosticsSettings;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** See `Actor.rest`; undefined where this process has nobody to leave its work to. */
+  readonly rest?: () => Promise<(() => Promise<void>) | undefined>;
 }
 
 /**
  * Starts the agent of this process, or none where it is switched off. The agent needs no stop: it goes with the process,
  * and its replacement takes the socket over.
  */
-export function startProcessDiagnostics({ name, role, settings, metrics, log }: WatchedSelf): Diagnostics | undefined {
+export function startProcessDiagnostics(self: WatchedSelf): Diagnostics | undefined {
+  const { name, role, settings, metrics, log, rest } = self;
   if (settings.diagnostics === 'off') return undefined;
   const socketPath = join(socketFolder(settings), `${name}.sock`);
   registerDiagnosticsMetrics(metrics, role, socketPath);
@@ -44,6 +47,7 @@ export function startProcessDiagnostics({ name, role, settings, metrics, log }: 
     windowMs: settings.leakWindowMs,
     warn: (reason) => log.warn({ reason }, 'diagnostics are incomplete'),
     ...collection(settings, log),
+    ...(rest !== undefined && { rest }),
   });
 }
 

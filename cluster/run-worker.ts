@@ -87,6 +87,8 @@ class WorkerRun {
         settings,
         metrics: this.#metrics,
         log: this.#log,
+        // A process that drains takes nothing new as it is.
+        rest: async () => (this.#draining ? undefined : this.#actor?.rest?.()),
       });
       const createActor = await loadFactory(this.#role);
       if (this.#draining) return;

@@ -22,6 +22,11 @@ export interface DiagnosticsOptions {
   readonly windowMs?: number;
   /** Told in plain words what could not be started. By default a process warning of type `StampedeDiagnostics`. */
   readonly warn?: (reason: string) => void;
+  /**
+   * Called before a heap snapshot, which stops the program for seconds: may let others take over. Resolves with what undoes
+   * it. What takes longer than 10 s is not waited for.
+   */
+  readonly rest?: () => Promise<(() => Promise<void>) | undefined>;
   /** By what rules evidence is saved while nobody looks. */
   readonly collection?: CollectionOptions;
 }
@@ -96,6 +101,7 @@ function startHost(options: DiagnosticsOptions, recorder: () => Recorder): Host 
       collection: collectionOf(options.collection),
     },
     recorder,
+    rest: options.rest ?? (() => Promise.resolve(undefined)),
     warn: options.warn ?? warning,
     collected: options.collection?.tell ?? warning,
   });

@@ -72,6 +72,12 @@ export const ERRORS = {
   dead_letter_refused: { status: 409, title: 'MySQL has refused this entry again.' },
   change_pending: { status: 503, title: 'An earlier change of this coupon is not finished.', retryAfterSeconds: 1 },
 
+  debug_busy: {
+    status: 429,
+    title: 'A heap snapshot or trace of another process is being taken: one at a time.',
+    retryAfterSeconds: 30,
+  },
+
   internal: { status: 500, title: 'Something went wrong here. The request id leads to the log.' },
 } as const satisfies Record<string, ErrorKind>;
 

@@ -3,6 +3,7 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { Busy, HeavyGate } from '../../diagnostics/agent/heavy-gate.js';
 import { htmlReply } from '../../diagnostics/endpoints/html/document.js';
 import { listDebugSockets, proxyDebug } from '../../diagnostics/endpoints/proxy.js';
 import { gather, workerEntry } from '../../diagnostics/gather/gather.js';
@@ -16,6 +17,9 @@ const PREFIX = '/debug';
 /** Names of Go's net/http/pprof, which has one process only: here `?worker=` names it. */
 const GO_PREFIX = '/debug/pprof';
 
+/** Of one of them; those refused meanwhile are told by the table of errors when to come again. */
+const HEAVY_EXPECTED_MS = 30_000;
+
 const Workers = Type.Object({
   workers: Type.Array(Type.Unsafe<WorkerEntry>({ type: 'object', additionalProperties: true })),
 });
@@ -27,6 +31,7 @@ export interface DebugRoutesOptions {
 }
 
 export function debugRoutes({ socketFolder, cluster }: DebugRoutesOptions): FastifyPluginCallbackTypebox {
+  const heavy = new HeavyGate();
   return (app, _options, done) => {
     // `POST …/trace` has no body; whatever tool sends one is not refused for its type.
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, parsed) => {
@@ -116,6 +121,15 @@ export function debugRoutes({ socketFolder, cluster }: DebugRoutesOptions): Fast
     return reply.type('text/plain; charset=utf-8').send(`${gatheredText(gathered, links)}\n`);
   }
 
+  /** @throws StampedeError `debug_busy` while a heavy operation runs in any process. */
+  function enter(): () => void {
+    try {
+      return heavy.enter('a snapshot or trace of a process', HEAVY_EXPECTED_MS);
+    } catch (error) {
+      throw error instanceof Busy ? new StampedeError('debug_busy') : error;
+    }
+  }
+
   async function pass(name: string, target: string, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const sockets = await listDebugSockets(socketFolder);
     const socket = sockets.find((each) => each.name === name);
@@ -125,12 +139,19 @@ export function debugRoutes({ socketFolder, cluster }: DebugRoutesOptions): Fast
         `No process is called so. There are ${sockets.map((each) => each.name).join(', ')}.`,
       );
     }
+    const leave = isHeavy(target) ? enter() : (): void => undefined;
+    reply.raw.once('close', leave);
     reply.hijack();
     for (const [header, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(header, value);
     }
     await proxyDebug(socket.socketPath, request.raw, reply.raw, { target, prefix: `${PREFIX}/workers/${name}` });
   }
+}
+
+/** What stops a process or makes it many times slower: not in two of them at once. CPU and heap profiles cost little. */
+function isHeavy(target: string): boolean {
+  return /^\/debug\/(?:heap\/snapshot|trace)\/?(?:\?|$)/.test(target);
 }
 
 function accepts(request: FastifyRequest, type: string): boolean {

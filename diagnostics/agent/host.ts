@@ -20,6 +20,8 @@ export interface HostOptions {
   readonly data: ThreadData;
   /** Started after the thread is, so that it does not record the agent's own beginnings. */
   readonly recorder: () => Recorder;
+  /** See `DiagnosticsOptions.rest`. */
+  readonly rest: () => Promise<(() => Promise<void>) | undefined>;
   /** Told in plain words whenever there is no agent: the program goes on without it. */
   readonly warn: (reason: string) => void;
   /** Told in plain words what the collection rules did. */
@@ -29,11 +31,12 @@ export interface HostOptions {
 export class Host {
   readonly #options: HostOptions;
   readonly #vitals = new VitalSignsReader();
-  readonly #answers: { readonly [T in Topic]: (question: Question) => Answers[T] };
+  readonly #answers: { readonly [T in Topic]: (question: Question) => Answers[T] | Promise<Answers[T]> };
   readonly #onExit = (): void => this.#removeSocket();
   #worker: Worker | undefined;
   #socket: { readonly socketPath: string; readonly inode: number } | undefined;
   #waiting: ((socketPath: string | undefined) => void)[] = [];
+  #resting: Promise<(() => Promise<void>) | undefined> | undefined;
   #restarts = 0;
   #restartTimer: NodeJS.Timeout | undefined;
   #ended = false;
@@ -49,6 +52,20 @@ export class Host {
         if (trace !== undefined) options.recorder().startTrace(trace);
       },
       traceStop: () => options.recorder().stopTrace(),
+      rest: async () => {
+        this.#resting ??= options.rest();
+        await this.#resting;
+        return undefined;
+      },
+      resume: async () => {
+        const resting = this.#resting;
+        this.#resting = undefined;
+        // One that is late is undone when it comes.
+        await (
+          await resting
+        )?.();
+        return undefined;
+      },
     };
   }
 
@@ -122,7 +139,10 @@ export class Host {
 
   #hear(worker: Worker, message: Question | Notice): void {
     if ('topic' in message) {
-      worker.postMessage(this.#answer(message));
+      this.#answer(message).then(
+        (answer) => worker.postMessage(answer),
+        () => undefined,
+      );
     } else if (message.notice === 'listening') {
       this.#socket = message;
       this.#settle();
@@ -134,10 +154,11 @@ export class Host {
     }
   }
 
-  #answer(question: Question): Answer {
+  /** Never rejects. */
+  async #answer(question: Question): Promise<Answer> {
     const { topic } = question;
     try {
-      return { topic, value: this.#answers[topic](question) };
+      return { topic, value: await this.#answers[topic](question) };
     } catch (error) {
       return { topic, error: String(error) };
     }

@@ -55,6 +55,10 @@ export interface Answers {
   readonly snapshot: RecorderSnapshot;
   readonly traceStart: undefined;
   readonly traceStop: TraceResult;
+  /** The program has been asked to leave its work to others. */
+  readonly rest: undefined;
+  /** And to take it up again. */
+  readonly resume: undefined;
 }
 export type Topic = keyof Answers;
 

@@ -2,6 +2,7 @@
 // memory, so it is taken only where there is room, and one at a time until it is sent.
 import path from 'node:path';
 import { takeHeapSnapshot, usedHeapBytes } from '../agent/heap-snapshot.js';
+import type { MainLink } from '../agent/main-link.js';
 import { lackOfRoom, readRoom } from '../agent/room.js';
 import type { Room } from '../agent/room.js';
 import { DebugError, formatOf } from './debug-request.js';
@@ -9,6 +10,8 @@ import type { Endpoint } from './debug-request.js';
 
 /** 10 s per 100 MB of heap (measured), and some time for the client. */
 const EXPECTED_MS = 30_000;
+/** What the program may take to leave its work to others. */
+const REST_TIMEOUT_MS = 10_000;
 const SHORT_OF_MEMORY_RETRY_SECONDS = 60;
 
 export interface Measures {
@@ -19,7 +22,7 @@ export interface Measures {
 }
 
 export function heapSnapshotWith({ heapBytes, roomIn }: Measures): Endpoint {
-  return async (request, { data, gate, snapshots }) => {
+  return async (request, { data, gate, link, snapshots }) => {
     formatOf(request, ['json']);
     const sent = snapshots.enter('a heap snapshot', EXPECTED_MS);
     try {
@@ -31,7 +34,7 @@ export function heapSnapshotWith({ heapBytes, roomIn }: Measures): Endpoint {
             'retry-after': String(SHORT_OF_MEMORY_RETRY_SECONDS),
           });
         }
-        return takeHeapSnapshot(folder, request.gone);
+        return atRest(link, async () => takeHeapSnapshot(folder, request.gone));
       });
       const { size } = await file.stat();
       const body = file.createReadStream({ start: 0 });
@@ -47,6 +50,16 @@ export function heapSnapshotWith({ heapBytes, roomIn }: Measures): Endpoint {
       throw error;
     }
   };
+}
+
+/** A program that does not rest, or is blocked anyway, is taken as it is. */
+async function atRest<T>(link: MainLink, work: () => Promise<T>): Promise<T> {
+  await link.ask('rest', REST_TIMEOUT_MS).catch(() => undefined);
+  try {
+    return await work();
+  } finally {
+    link.ask('resume', REST_TIMEOUT_MS).catch(() => undefined);
+  }
 }
 
 export const heapSnapshot = heapSnapshotWith({ heapBytes: usedHeapBytes, roomIn: readRoom });

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { drain } from '../../../cluster/http/listener.js';
+import { drain, rest } from '../../../cluster/http/listener.js';
 import { waitFor } from '../../harness/wait-for.js';
 import { startPublicApi } from './public-api.js';
 import { exchange } from './raw-http.js';
@@ -135,3 +135,37 @@ function connectionsOf(server: {
     });
   });
 }
+
+describe('a rest', () => {
+  test('answers who is there, accepts nobody, and takes up again where it was', async () => {
+    const { port, api } = await startPublicApi();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    await ask(port, agent, 'before');
+    const address = { host: '127.0.0.1', port, hostVariable: 'HOST', portVariable: 'PORT' };
+    const resting = rest(api, address, LONG_MS);
+    await expect(exchange(port, { path: '/healthz' })).rejects.toThrow('ECONNREFUSED');
+    // The last answer on the open connection ends it, and with it the wait.
+    await ask(port, agent, 'meanwhile');
+    const resume = await resting;
+    await resume();
+    expect((await exchange(port, { path: '/readyz' })).status).toBe(200);
+    await ask(port, agent, 'after');
+    agent.destroy();
+  });
+
+  test('waits no longer for connections than it may', async () => {
+    const { port, api, claims } = await startPublicApi();
+    let open = (): void => undefined;
+    claims.gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const answer = exchange(port, { method: 'POST', path: '/v1/coupons/open/claims', headers: [['X-User-Id', 'a']] });
+    await waitFor(async () => (await connectionsOf(api.app.server)) === 1, { what: 'the claim to arrive' });
+    const address = { host: '127.0.0.1', port, hostVariable: 'HOST', portVariable: 'PORT' };
+    const resume = await rest(api, address, 1);
+    await resume();
+    open();
+    expect((await answer).status).toBe(201);
+    expect((await exchange(port, { path: '/healthz' })).status).toBe(200);
+  });
+});

@@ -1,4 +1,5 @@
 // Heap snapshots: complete where there is room, refused with the numbers where there is not, gone from the disk afterwards.
+import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { request } from 'node:http';
 import path from 'node:path';
@@ -8,7 +9,8 @@ import { lackOfRoom, readRoom } from '../../../diagnostics/agent/room.js';
 import type { AgentParts } from '../../../diagnostics/endpoints/debug-request.js';
 import { heapSnapshotWith } from '../../../diagnostics/endpoints/heap-snapshot.js';
 import { waitFor } from '../../harness/wait-for.js';
-import { ask, startProgram } from '../agent/program.js';
+import { atEndOfFile } from '../../harness/cleanup.js';
+import { ask, endProgram, makeProgram, startProgram } from '../agent/program.js';
 
 const MIB = 1024 * 1024;
 const SOURCE = `class Basket {}
@@ -54,6 +56,26 @@ describe('/debug/heap/snapshot', () => {
     expect((JSON.parse(served.text) as Snapshot).strings).toContain('Basket');
     expect(await readdir(path.dirname(socketPath))).toEqual([path.basename(socketPath)]);
   });
+});
+
+test('a program that can leave its work to others is asked to before, and takes it up again after', async () => {
+  const source = `import { startDiagnostics } from 'stampede/diagnostics';
+const rest = async () => { console.log('rests'); return async () => console.log('resumes'); };
+const diagnostics = startDiagnostics({ rest });
+console.log(await diagnostics.listening());
+setInterval(() => {}, 1000);
+`;
+  const folder = await makeProgram(source);
+  const child = spawn(process.execPath, ['app.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  atEndOfFile(() => endProgram(child));
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  await waitFor(() => output.includes('.sock'), { what: 'the socket' });
+  const [socketPath = ''] = output.split('\n');
+  const { status } = await ask(socketPath, '/debug/heap/snapshot');
+  expect(status).toBe(200);
+  await waitFor(() => output.includes('resumes'), { what: 'the end of the rest' });
+  expect(output).toBe(`${socketPath}\nrests\nresumes\n`);
 });
 
 describe('the room for a snapshot', () => {
