@@ -95,7 +95,10 @@ export class Ledger {
     const what = `write ${entries.map(describe).join(', ')} under ${epoch}`;
     const written = yield* world.call(this.process, mysql, what, () => mysql.write(epoch, entries, window));
     const done = written !== undefined && (yield* acknowledge(written.ceiling));
-    if (!done) this.#epoch = undefined;
+    if (done) return;
+    this.#epoch = undefined;
+    const leftovers = `leave over ${entries.map(describe).join(', ')} of ${epoch}`;
+    yield* world.call(this.process, mysql, leftovers, () => mysql.leaveOver(epoch, entries));
   }
 
   /** A dead worker tells nothing more: once the outbox has passed its newest entry, nothing it told is in doubt. */

@@ -100,6 +100,16 @@ export class MySql implements Server {
     this.changes++;
   }
 
+  /** Grants that a ledger has read and could not write. Nobody waits for them: they are taken where they can still matter. */
+  leaveOver(epoch: number, entries: readonly Entry[]): void {
+    const range = this.ranges.get(epoch);
+    if (epoch <= this.shard.gatheredEpoch && (range === undefined || range.released)) return;
+    for (const entry of entries) {
+      if (entry.kind === 'grant') this.reports.push({ no: entry.no, user: entry.user, returned: false, epoch });
+    }
+    this.changes++;
+  }
+
   /** What somebody came to say after its epoch was settled waits to be read, or is the last that a range waited for. */
   get hasLateReport(): boolean {
     const settled = [...this.ranges.values()].some(
