@@ -1,9 +1,10 @@
 // Settings: every wrong value ends the start with one line that names the variable, and the README tells the truth.
 import { readFile } from 'node:fs/promises';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigurationError } from '../../platform/errors.js';
 import { packagePath } from '../../platform/package-root.js';
-import { readSettings, SETTINGS } from '../../platform/settings.js';
+import { isLoopback, readSettings, SETTINGS } from '../../platform/settings.js';
 
 describe('readSettings', () => {
   it('has a default for everything, and takes an empty variable as unset', () => {
@@ -72,6 +73,57 @@ describe('readSettings', () => {
     const both = { AUTH_MODE: 'jwt', JWT_SECRET: 'x'.repeat(32), JWT_JWKS_URL: 'https://keys.example/jwks' };
     expect(() => readSettings(both)).toThrow('JWT_JWKS_URL');
   });
+});
+
+it('takes whatever is in the environment, or refuses it in one line that names the variable and no secret', () => {
+  const variables = Object.values(SETTINGS).map(({ variable }) => variable);
+  const value = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 60 }),
+    fc.constantFrom(
+      '0',
+      '1',
+      '-1',
+      '1e9',
+      '65535',
+      ' 8080',
+      '8080 ',
+      '0x50',
+      'Infinity',
+      'true',
+      'jwt',
+      '::1',
+      '0.0.0.0',
+      ',',
+    ),
+    fc.webUrl(),
+    fc.stringMatching(/^[!-~]{16,40}$/),
+  );
+  let refused = 0;
+  fc.assert(
+    fc.property(fc.dictionary(fc.constantFrom(...variables), value, { maxKeys: 4 }), (environment) => {
+      let settings;
+      try {
+        settings = readSettings(environment);
+      } catch (error) {
+        refused++;
+        expect(error).toBeInstanceOf(ConfigurationError);
+        const { message } = error as ConfigurationError;
+        expect(variables.some((variable) => message.includes(variable))).toBe(true);
+        for (const secret of ['ADMIN_TOKEN', 'GATEWAY_TOKEN', 'JWT_SECRET', 'REDIS_URL', 'MYSQL_URL']) {
+          const text = environment[secret] ?? '';
+          if (text.length > 8) expect(message).not.toContain(text);
+        }
+        return;
+      }
+      for (const number of Object.values(settings).filter((setting) => typeof setting === 'number')) {
+        expect(Number.isSafeInteger(number) && number >= 0).toBe(true);
+      }
+      const { authMode, gatewayToken, jwtSecret, jwtJwksUrl, host } = settings;
+      expect(authMode === 'trusted' ? (gatewayToken ?? isLoopback(host)) : (jwtSecret ?? jwtJwksUrl)).toBeTruthy();
+    }),
+    { seed: 20_261_127, numRuns: 3_000 },
+  );
+  expect(refused).toBeGreaterThan(500);
 });
 
 it('the README lists every setting with its default', async () => {

@@ -1,0 +1,133 @@
+// Rubbish in the outbox: nothing that anybody can write into a stream stops the parser, the ledger, or the claims beside it.
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { isCouponId, isUserId } from '../../coupons/ids.js';
+import { outboxKey } from '../../coupons/keys.js';
+import { fieldsOf, parseEntry } from '../../coupons/outbox.js';
+import { createInstallation } from '../harness/installation.js';
+import { users } from '../harness/crowd.js';
+import { waitFor } from '../harness/wait-for.js';
+
+const SEED = 20_261_127;
+const SHARDS = 4;
+
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 80 }),
+  fc.constantFrom(
+    '',
+    '0',
+    '-1',
+    '1',
+    '1e3',
+    ' 7 ',
+    '0x10',
+    'NaN',
+    '9007199254740993',
+    '1.5',
+    '1795770000000',
+    'sale',
+    'grant',
+    'return',
+    'change',
+    'null',
+    '\ud800',
+  ),
+);
+const name = fc.oneof(
+  fc.constantFrom(
+    'kind',
+    'coupon',
+    'no',
+    'user',
+    'at',
+    'epoch',
+    'version',
+    'outcome',
+    'letter',
+    '__proto__',
+    'constructor',
+  ),
+  text,
+);
+const rubbish = fc.array(fc.tuple(name, text), { maxLength: 10 }).map((pairs) => pairs.flat());
+/** Nearly right: one field of a good entry is another. */
+const nearly = fc.tuple(fc.constantFrom('grant', 'return', 'change'), name, text).map(([kind, changed, value]) => {
+  const good = {
+    kind,
+    coupon: 'sale',
+    no: '999999',
+    user: 'eve',
+    version: '1',
+    outcome: '0',
+    at: '1795770000000',
+    epoch: '1',
+  };
+  return Object.entries({ ...good, [changed]: value }).flat();
+});
+const entry = fc.oneof(rubbish, nearly);
+
+it('an entry is poison, or every part of it is what it should be', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        entry,
+        fc.constant(null),
+        entry.map((flat) => flat.slice(1)),
+      ),
+      (flat) => {
+        const parsed = parseEntry(['1-0', flat]);
+        if (parsed.kind === 'poison') {
+          expect(parsed).toMatchObject({ id: '1-0', reason: expect.any(String) as string, fields: flat ?? [] });
+          return;
+        }
+        expect(isCouponId(parsed.couponId)).toBe(true);
+        for (const number of [parsed.at, parsed.epoch, parsed.kind === 'change' ? parsed.version : parsed.claimNo]) {
+          expect(Number.isSafeInteger(number) && number > 0).toBe(true);
+        }
+        expect(Number.isNaN(new Date(parsed.at).getTime())).toBe(false);
+        if (parsed.kind !== 'change') expect(isUserId(parsed.userId)).toBe(true);
+        const { letter, ...rest } = { letter: undefined, ...parsed };
+        expect(
+          parseEntry(['1-0', [...fieldsOf(parsed), ...(letter === undefined ? [] : ['letter', String(letter)])]]),
+        ).toEqual(letter === undefined ? rest : parsed);
+      },
+    ),
+    { seed: SEED, numRuns: 5_000 },
+  );
+});
+
+it('the ledger puts rubbish aside, and every claim beside it gets its row', async () => {
+  const installation = await createInstallation({ SHARD_COUNT: String(SHARDS) });
+  await installation.startLedger();
+  const claims = await installation.startClaims();
+  const coupons = await installation.startCoupons();
+  await coupons.create({
+    couponId: 'sale',
+    total: 10_000,
+    opensAt: null,
+    closesAt: null,
+    ack: 'redis',
+    returnable: true,
+  });
+  const crowd = users(400);
+  const entries = fc.sample(entry, { seed: SEED, numRuns: 400 });
+  for (const [i, flat] of entries.entries()) {
+    const fields = flat.length === 0 ? ['empty', ''] : flat;
+    await Promise.all([
+      installation.redis.xadd(outboxKey(i % SHARDS), '*', ...fields),
+      claims.claim('sale', crowd[i] ?? ''),
+    ]);
+  }
+  await waitFor(
+    async () => {
+      const rows = new Set((await installation.claimRows('sale')).map(({ userId }) => userId));
+      return crowd.every((userId) => rows.has(userId));
+    },
+    { what: 'the rows of all claims', timeoutMs: 40_000 },
+  );
+  expect(await claims.claim('sale', 'late')).toMatchObject({ status: 'claimed', receipt: { claimNo: 401 } });
+  await waitFor(async () => (await installation.outboxEntries()) === 0, {
+    what: 'the outbox to be empty',
+    timeoutMs: 40_000,
+  });
+});
