@@ -203,7 +203,7 @@ function definitionColumns(definition: Pick<CouponDefinition, 'paused' | 'opensA
   };
 }
 
-function couponRow(row: RowDataPacket): CouponRow {
+export function couponRow(row: RowDataPacket): CouponRow {
   return {
     couponId: String(row['coupon_id']),
     shard: Number(row['shard']),

@@ -41,6 +41,8 @@ export interface Settings {
   /** Names, beyond the safe ones, under which the admin API may be asked for. */
   readonly adminAllowedHosts: readonly string[];
   readonly archiveAfterHours: number;
+  readonly eventsUrl: string | undefined;
+  readonly eventsSecret: string | undefined;
   readonly drainTimeoutMs: number;
   /** Undefined: no limit. */
   readonly workerMemoryMaxMb: number | undefined;
@@ -225,6 +227,18 @@ export const SETTINGS: SettingsTable = {
       'Hours after its end that a coupon is archived: its receipts leave Redis and come from MySQL, and it cannot be changed any more.',
     read: whole(168, 0, 87_600),
   },
+  eventsUrl: {
+    variable: 'EVENTS_URL',
+    defaultText: 'unset',
+    meaning: 'Where events (opened, sold out, closed, invariant broken) are sent by POST. Unset: nobody is told.',
+    read: url(['http:', 'https:']),
+  },
+  eventsSecret: {
+    variable: 'EVENTS_SECRET',
+    defaultText: 'unset',
+    meaning: 'Key of the signatures of events, 16 characters or more. Required with EVENTS_URL.',
+    read: secret(16),
+  },
   drainTimeoutMs: {
     variable: 'DRAIN_TIMEOUT_MS',
     defaultText: '20000',
@@ -298,6 +312,9 @@ function checkTogether(settings: Settings): void {
   }
   if (settings.defaultAck === 'replica' && settings.replicaCount === 0) {
     throw new ConfigurationError('REPLICA_COUNT must be 1 or more when DEFAULT_ACK is replica.');
+  }
+  if (settings.eventsUrl !== undefined && settings.eventsSecret === undefined) {
+    throw new ConfigurationError('EVENTS_SECRET must be set when EVENTS_URL is: receivers know the sender by it.');
   }
   if (settings.port === settings.adminPort && settings.host === settings.adminHost) {
     throw new ConfigurationError('ADMIN_PORT must differ from PORT.');

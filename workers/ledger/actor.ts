@@ -12,7 +12,9 @@ import { createMysqlPool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
 import { connectRedis, redisAnswers, whenRedisReady } from '../../platform/redis.js';
 import { archiveCouponsJob } from '../jobs/archive-coupons.js';
+import { deliverEventJob, findEventsJob } from '../jobs/deliver-events.js';
 import { finishChangesJob } from '../jobs/finish-changes.js';
+import type { Job } from '../jobs/jobs.js';
 import { Jobs } from '../jobs/jobs.js';
 import { reconcileJob, watchReconciliation } from '../jobs/reconcile.js';
 import { retryDeadLettersJob } from '../jobs/retry-dead-letters.js';
@@ -83,12 +85,19 @@ class LedgerActor implements Actor {
     this.#readers = createOutboxReaders(this.#readingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);
     const changes = { ...shared, mysql: this.#mysql, shards: new Shards(this.#mysql, settings.shardCount) };
-    const jobs = [
+    const { eventsUrl, eventsSecret } = settings;
+    const jobs: Job[] = [
       finishChangesJob(changes, log),
       retryDeadLettersJob(changes, log),
       reconcileJob(changes, log),
       archiveCouponsJob(changes, settings.archiveAfterHours * HOUR_MS, log),
     ];
+    if (eventsUrl !== undefined && eventsSecret !== undefined) {
+      jobs.push(
+        findEventsJob(changes, log, (name, eventId) => this.#jobs.add(name, eventId, eventId)),
+        deliverEventJob(this.#mysql, { url: eventsUrl, secret: eventsSecret }),
+      );
+    }
     this.#jobs = new Jobs({ redisUrl: this.#redisUrl, jobs, log, metrics });
     watchOutbox(this.#redis, settings.shardCount, metrics);
     watchShards(this.#mysql, this.#shards, metrics);
