@@ -9,7 +9,7 @@ const STATEMENTS: Readonly<Record<InvariantName, string>> = {
   I2: 'At most one claim per coupon and user.',
   I3: 'Every claim handed out is in the ledger, or in the outbox on its way there.',
   I4: 'No row in the ledger without a grant.',
-  I5: 'remaining + claimed - returned = granted.',
+  I5: 'remaining + claimed - returned + withheld = granted.',
   I6: 'Redis and the ledger hold the same receipt for a user.',
 };
 

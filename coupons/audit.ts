@@ -89,7 +89,7 @@ class ShardAudit {
       const onTheirWay = [...(outbox.get(row.couponId) ?? []), ...(letters.get(row.couponId) ?? [])];
       await new CouponAudit(this.#context, this.#findings, row, found, once(onTheirWay), readAgain).run();
       await this.#checkFence();
-      claims += found.highest;
+      claims += found.highest - found.voids;
     }
     return claims;
   }
@@ -105,14 +105,15 @@ class ShardAudit {
       [fenceKey(this.#shard), keys.coupon, keys.stock, keys.claimedUser],
       [this.#epoch, couponId],
     )) as number[];
-    const [code, , total = 0, remaining = 0, highest = 0, , , , version = 0, returned = 0] = reply;
+    const [code, , total = 0, remaining = 0, highest = 0, , , , version = 0, ...rest] = reply;
+    const [returned = 0, returning = 0, withheld = 0, voids = 0] = rest;
     if (code === CODE.FENCED) throw this.#closed();
     const archived = code === CODE.ARCHIVED;
     const known = code === CODE.FOUND || archived;
     const held = known || (code === CODE.UNKNOWN_COUPON && appliedVersion === 0);
     const what = code === CODE.COUPON_CLOSED ? 'kept closed: its ledger cannot be right' : 'not known to Redis';
     this.#findings.check('I3', held, () => `${couponId}: ${what}`);
-    return known ? { total, remaining, highest, returned, version, archived } : undefined;
+    return known ? { total, remaining, highest, returned, returning, version, withheld, voids, archived } : undefined;
   }
 
   async #claimsInOutbox(): Promise<(GrantEntry | ReturnEntry)[]> {
@@ -133,7 +134,12 @@ class ShardAudit {
 
   async #checkFence(): Promise<void> {
     const { redis, scripts } = this.#context;
-    const stands = await runScript(redis, scripts.fence_state, [fenceKey(this.#shard)], [this.#epoch]);
+    const stands = await runScript(
+      redis,
+      scripts.fence_state,
+      [fenceKey(this.#shard), outboxKey(this.#shard)],
+      [this.#epoch],
+    );
     if (stands !== 1) throw this.#closed();
   }
 

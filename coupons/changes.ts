@@ -15,6 +15,7 @@ import { couponKeys, fenceKey, outboxKey } from './keys.js';
 import type { ChangeOutcome } from './outbox.js';
 import { outcomeOf } from './outbox.js';
 import type { Shards } from './shards.js';
+import { lockShards, readShard } from './shards.js';
 import { CODE } from '../lua/codes.js';
 import type { Scripts } from '../lua/scripts.js';
 import { runScript } from '../lua/scripts.js';
@@ -74,32 +75,46 @@ export async function finishChange(
   const row = await readCoupon(mysql, couponId);
   if (row === undefined) throw new StampedeError('unknown_coupon');
   if (row.appliedVersion < row.version && (version === undefined || row.version === version)) {
-    const outcome = await applyVersion(context, row);
-    if (outcome !== 'superseded') {
-      const settled = { couponId, version: row.version, outcome };
-      await inTransaction(mysql, (connection) => settleVersion(connection, settled));
-      return outcome;
-    }
+    // Read after the change was seen to be asked for: a rebuild that takes a newer epoch sees it, too.
+    const epoch = (await readShard(mysql, row.shard)).epoch;
+    const outcome = await applyVersion(context, row, epoch);
+    if (outcome !== 'superseded') await settleUnder(context, row, epoch, outcome);
   }
   if (version === undefined) return undefined;
-  // Settled by the ledger, a rebuild or another caller: the log has the outcome; a change of state is always applied.
-  const logged = await readStockLog(mysql, couponId, { version });
-  if (logged?.status === 'pending') throw new StampedeError('change_pending');
-  return logged?.status ?? 'applied';
+  // Settled here, by the ledger, by a rebuild or by another caller: what MySQL has is the outcome.
+  const settled = await readCoupon(mysql, couponId);
+  if (settled === undefined || settled.appliedVersion < version) throw new StampedeError('change_pending');
+  return (await readStockLog(mysql, couponId, { version }))?.status === 'below_claimed' ? 'below_claimed' : 'applied';
+}
+
+/** A rebuild that has begun meanwhile decides the change itself, from what it finds. */
+async function settleUnder(
+  context: ChangeContext,
+  row: CouponRow,
+  epoch: number,
+  outcome: ChangeOutcome,
+): Promise<void> {
+  await inTransaction(context.mysql, async (connection) => {
+    const [shard] = await lockShards(connection, [row.shard]);
+    if (shard?.epoch === epoch) await settleVersion(connection, { ...row, outcome });
+  });
 }
 
 /** `superseded`: somebody else has applied and settled this version since the row was read, and a later one was made. */
-async function applyVersion(context: ChangeContext, row: CouponRow): Promise<ChangeOutcome | 'superseded'> {
-  const { mysql, redis, scripts, shards } = context;
+async function applyVersion(
+  context: ChangeContext,
+  row: CouponRow,
+  epoch: number,
+): Promise<ChangeOutcome | 'superseded'> {
+  const { mysql, redis, scripts } = context;
   const delta = (await readStockLog(mysql, row.couponId, { version: row.version }))?.delta ?? 0;
-  await shards.refresh();
   const keys = couponKeys(row.shard, row.couponId);
   const reply = (await runScript(
     redis,
     scripts.change,
     [fenceKey(row.shard), outboxKey(row.shard), keys.coupon, keys.stock, keys.claimedUser],
     [
-      shards.epochOf(row.shard) ?? 0,
+      epoch,
       row.couponId,
       row.version,
       delta,

@@ -152,6 +152,25 @@ function claimRow(couponId: string, row: RowDataPacket): ClaimRow {
   };
 }
 
+/** How many rows with a higher number than `after` a coupon has, how many of them were returned, and the highest number. */
+export async function countClaims(
+  connection: Queryable,
+  couponId: string,
+  after = 0,
+): Promise<{ claimed: number; returned: number; highestNo: number }> {
+  const [rows] = await connection.query<RowDataPacket[]>(
+    `SELECT COUNT(*) AS claimed, COUNT(returned_at) AS returned, COALESCE(MAX(claim_no), 0) AS highest
+       FROM coupon_claim_log WHERE coupon_id = ? AND claim_no > ?`,
+    [couponId, after],
+  );
+  const [row] = rows;
+  return {
+    claimed: Number(row?.['claimed']),
+    returned: Number(row?.['returned']),
+    highestNo: Number(row?.['highest']),
+  };
+}
+
 export function numberKey(grant: Pick<Grant, 'couponId' | 'claimNo'>): string {
   return `${grant.couponId}#${grant.claimNo}`;
 }

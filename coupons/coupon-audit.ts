@@ -6,6 +6,8 @@ import type { ChangeContext } from './changes.js';
 import { readClaims, receiptOf } from './claim-log.js';
 import type { CouponRow } from './coupon-table.js';
 import { couponKeys } from './keys.js';
+import type { NumberRange } from './withheld.js';
+import { readRanges } from './withheld.js';
 import type { GrantEntry, ReturnEntry } from './outbox.js';
 import type { RowDataPacket } from '../platform/mysql.js';
 
@@ -16,8 +18,12 @@ export interface Counters {
   readonly total: number;
   readonly remaining: number;
   readonly highest: number;
-  /** Claims given back. */
+  /** Claims given back, and those of them whose units are not back in stock yet. */
   readonly returned: number;
+  readonly returning: number;
+  /** Numbers up to the highest that nobody has, and those of them whose units are kept back. */
+  readonly voids: number;
+  readonly withheld: number;
   readonly version: number;
   /** Its receipts are in MySQL alone. */
   readonly archived: boolean;
@@ -43,6 +49,8 @@ export class CouponAudit {
   readonly #numberOf: Map<string, number>;
   readonly #returning: Set<number>;
   #rowsMissing = false;
+  /** Numbers in these may belong to nobody: they are recorded as such. */
+  #ranges: readonly NumberRange[] = [];
 
   constructor(
     context: ChangeContext,
@@ -74,7 +82,9 @@ export class CouponAudit {
     const { highest } = this.#counters;
     // Some returns may be in the outbox and, since it was read, in the ledger.
     const returned = new Set(this.#returning);
+    this.#ranges = await readRanges(this.#context.mysql, couponId);
     let last = 0;
+    let rows = 0;
     for (;;) {
       const page = await readClaims(this.#context.mysql, couponId, { after: last, limit: PAGE });
       if (page.length === 0) break;
@@ -82,6 +92,7 @@ export class CouponAudit {
         this.#checkGap(last, row.claimNo);
         this.#compareWithOutbox(row);
         last = row.claimNo;
+        rows++;
         if (row.returnedAt !== null) returned.add(row.claimNo);
       }
       if (!this.#counters.archived) await this.#compareReceipts(page);
@@ -91,30 +102,35 @@ export class CouponAudit {
     const after = (await this.#readAgain())?.returned ?? this.#counters.returned;
     this.#rowsMissing ||= returned.size < this.#counters.returned;
     this.#checkReturns(returned.size, after);
-    this.#checkStock(log, last - after);
+    this.#checkStock(log, rows - after);
     this.#tellDefects();
   }
 
   #tellDefects(): void {
     const { shard, couponId } = this.#row;
-    const { remaining, total, highest, returned } = this.#counters;
+    const { remaining, total, highest, voids, returned, returning, withheld } = this.#counters;
     if (this.#rowsMissing) this.#findings.defect({ kind: 'missing_rows', shard, couponId });
-    if (remaining > total - highest + returned) this.#findings.defect({ kind: 'surplus_stock', shard, couponId });
+    const rightful = total - (highest - voids - returned) - returning - withheld;
+    if (remaining > rightful) this.#findings.defect({ kind: 'surplus_stock', shard, couponId });
   }
 
   /** Numbers between two rows that were handed out must be on their way. */
   #checkGap(after: number, before: number): void {
     const { couponId } = this.#row;
     for (let claimNo = after + 1; claimNo < before && claimNo <= this.#counters.highest; claimNo++) {
-      const onItsWay = this.#userOf.has(claimNo);
-      this.#rowsMissing ||= !onItsWay;
+      const accounted = this.#userOf.has(claimNo) || this.#isWithheld(claimNo);
+      this.#rowsMissing ||= !accounted;
       this.#findings.check(
         'I3',
-        onItsWay,
+        accounted,
         () => `${couponId}: number ${claimNo} is neither in the ledger nor on its way there`,
       );
     }
     if (before <= this.#counters.highest) this.#findings.check('I3', true, () => '');
+  }
+
+  #isWithheld(claimNo: number): boolean {
+    return this.#ranges.some(({ firstNo, lastNo }) => firstNo <= claimNo && claimNo <= lastNo);
   }
 
   /** An entry that is in the outbox and in the ledger is one claim, if both say the same. */
@@ -166,11 +182,13 @@ export class CouponAudit {
    */
   #checkStock(log: StockSums, heldRows: number): void {
     const { couponId, appliedVersion } = this.#row;
-    const { highest, returned, remaining, total, version } = this.#counters;
-    const held = highest - returned;
+    const { highest, returned, returning, voids, withheld, remaining, total, version } = this.#counters;
+    const held = highest - voids - returned;
     this.#findings.check('I1', held <= total, () => `${couponId}: ${held} claims held, ${total} granted`);
-    const sum = remaining + held;
-    this.#findings.check('I5', sum === total, () => `${couponId}: ${remaining} + ${held} = ${sum}, granted ${total}`);
+    const sum = remaining + held + returning + withheld;
+    this.#findings.check('I5', sum === total, () => {
+      return `${couponId}: ${remaining} left + ${held} held + ${returning} coming back + ${withheld} withheld = ${sum}, granted ${total}`;
+    });
     // The row was read before Redis was: Redis cannot be behind what was known to be applied.
     this.#findings.check('I5', version >= appliedVersion, () => {
       return `${couponId}: Redis has version ${version}, MySQL knows ${appliedVersion} as applied`;

@@ -11,6 +11,8 @@ export interface CouponRow extends CouponDefinition {
   /** … and what Redis is known to have done: the same, or one less while a change is pending. */
   readonly appliedVersion: number;
   readonly ceiling: number;
+  /** The highest claim number when it was last loaded into Redis. */
+  readonly baseNo: number;
   readonly createdAs: string;
   readonly createdAt: number;
   readonly archiveState: ArchiveState;
@@ -86,6 +88,7 @@ export async function insertCoupon(connection: Queryable, row: CouponRow): Promi
       ack: row.ack,
       returnable: row.returnable,
       ceiling: row.ceiling,
+      base_no: row.baseNo,
       created_as: row.createdAs,
       created_at: new Date(row.createdAt),
     },
@@ -195,6 +198,11 @@ export async function raiseCeilings(connection: Queryable, ceilings: ReadonlyMap
   }
 }
 
+/** Numbers up to this one are used up when the coupon is loaded. */
+export async function writeBase(connection: Queryable, couponId: string, baseNo: number): Promise<void> {
+  await connection.query<ResultSetHeader>('UPDATE coupon SET base_no = ? WHERE coupon_id = ?', [baseNo, couponId]);
+}
+
 function definitionColumns(definition: Pick<CouponDefinition, 'paused' | 'opensAt' | 'closesAt'>) {
   return {
     paused: definition.paused,
@@ -216,6 +224,7 @@ export function couponRow(row: RowDataPacket): CouponRow {
     ack: row['ack'] as Ack,
     returnable: Boolean(row['returnable']),
     ceiling: Number(row['ceiling']),
+    baseNo: Number(row['base_no']),
     createdAs: String(row['created_as']),
     createdAt: (row['created_at'] as Date).getTime(),
     archiveState: row['archive_state'] as ArchiveState,

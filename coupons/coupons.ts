@@ -2,6 +2,7 @@
 import type { DeadLetters } from './dead-letter-retry.js';
 import type { Reconciliation } from './reconcile.js';
 import type { Ack, CouponDefinition, CouponState } from './definition.js';
+import type { ShardRow } from './shards.js';
 
 export interface NewCoupon {
   readonly couponId: string;
@@ -24,7 +25,7 @@ export interface CouponDetails extends CouponDefinition {
   readonly live: {
     readonly state: CouponState;
     readonly remaining: number;
-    /** Highest claim number handed out. */
+    /** Claims handed out. */
     readonly claimed: number;
     readonly returned: number;
     readonly ceiling: number;
@@ -119,6 +120,11 @@ export interface CouponsService extends Coupons {
   audit(onProgress?: (done: number, of: number) => void): Promise<AuditReport>;
   /** The audit, with the repairs that are safe (coupons/reconcile.ts). */
   reconcile(): Promise<Reconciliation>;
+  /** Gives back the units of claim numbers in doubt: whoever may hold one of them has to live with a promise not kept. */
+  releaseWithheld(couponId: string): Promise<CouponDetails>;
+  shards(): Promise<readonly ShardRow[]>;
+  /** Has a shard rebuilt as after a loss. `not_found`. */
+  rebuildShard(shard: number): Promise<ShardRow>;
   /** Applies and settles the change that a coupon may have pending. */
   finish(couponId: string): Promise<void>;
 }

@@ -1,5 +1,7 @@
 // What a coupon is: the part that operators set. Shared by the admin API, MySQL rows and the hash in Redis.
 
+import { CODE } from '../lua/codes.js';
+
 /** When a positive answer may be given; docs/guarantees.md says what each level survives. */
 export const ACKS = ['redis', 'fsync', 'replica', 'ledger'] as const;
 export type Ack = (typeof ACKS)[number];
@@ -22,4 +24,19 @@ export interface CouponDefinition {
   readonly returnable: boolean;
 }
 
-export type CouponState = 'open' | 'not_open' | 'paused' | 'ended' | 'sold_out';
+/** `withheld`: nothing is left to hand out, but units are kept back that may come back (docs/protocol.md). */
+export const COUPON_STATES = ['open', 'not_open', 'paused', 'ended', 'sold_out', 'withheld'] as const;
+export type CouponState = (typeof COUPON_STATES)[number];
+
+const STATE_OF_REFUSAL: Readonly<Record<number, CouponState>> = {
+  [CODE.NOT_OPEN]: 'not_open',
+  [CODE.PAUSED]: 'paused',
+  [CODE.ENDED]: 'ended',
+  [CODE.SOLD_OUT]: 'sold_out',
+  [CODE.WITHHELD]: 'withheld',
+};
+
+/** What somebody new would be told, as lua/view.lua gives it; 0: nothing stands in the way. */
+export function stateOfRefusal(code: number): CouponState {
+  return STATE_OF_REFUSAL[code] ?? 'open';
+}

@@ -1,6 +1,6 @@
 // All claims of a coupon that MySQL knows of: its rows, and what waits among the dead letters. A rebuild loads these, because
 // a claim whose row was refused is a promise to its user like any other. Reads only.
-import { readClaims } from './claim-log.js';
+import { countClaims, readClaims } from './claim-log.js';
 import type { ClaimRow } from './coupons.js';
 import type { GrantEntry, ReturnEntry } from './outbox.js';
 import type { Queryable, RowDataPacket } from '../platform/mysql.js';
@@ -72,22 +72,19 @@ function* slices(claims: readonly ClaimRow[], limit: number): Generator<ClaimRow
   for (let i = 0; i < claims.length; i += limit) yield claims.slice(i, i + limit);
 }
 
-/** Claims that are not returned, as long as no number is missing. */
-export async function countHeld(connection: Queryable, couponId: string, letters: LetteredClaims): Promise<number> {
-  const rows = await countRows(connection, couponId);
-  const highest = Math.max(rows.highest, letters.claims.at(-1)?.claimNo ?? 0);
-  const returned = letters.returns.size + letters.claims.filter(({ returnedAt }) => returnedAt !== null).length;
-  return highest - rows.returned - returned;
-}
-
-/** The highest number that has a row, and how many rows are returned. */
-export async function countRows(
+/** How many known claims with a higher number than `after`, how many of them were returned, and the highest number. */
+export async function countKnown(
   connection: Queryable,
   couponId: string,
-): Promise<{ highest: number; returned: number }> {
-  const [rows] = await connection.query<RowDataPacket[]>(
-    'SELECT COALESCE(MAX(claim_no), 0) AS highest, COUNT(returned_at) AS returned FROM coupon_claim_log WHERE coupon_id = ?',
-    [couponId],
-  );
-  return { highest: Number(rows[0]?.['highest']), returned: Number(rows[0]?.['returned']) };
+  { claims, returns }: LetteredClaims,
+  after = 0,
+): Promise<{ claimed: number; returned: number; highestNo: number }> {
+  const rows = await countClaims(connection, couponId, after);
+  const beyond = claims.filter(({ claimNo }) => claimNo > after);
+  const marked = [...returns.keys()].filter((claimNo) => claimNo > after).length;
+  return {
+    claimed: rows.claimed + beyond.length,
+    returned: rows.returned + marked + beyond.filter(({ returnedAt }) => returnedAt !== null).length,
+    highestNo: Math.max(rows.highestNo, beyond.at(-1)?.claimNo ?? 0),
+  };
 }

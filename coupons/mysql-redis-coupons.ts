@@ -6,7 +6,7 @@ import { audit } from './audit.js';
 import type { ChangeContext } from './changes.js';
 import { tellingDatabaseFailures } from './telling-failures.js';
 import { changeCoupon, finishChange } from './changes.js';
-import { readClaims } from './claim-log.js';
+import { countClaims, readClaims } from './claim-log.js';
 import type { DeadLetters } from './dead-letter-retry.js';
 import { deadLettersOver } from './dead-letter-retry.js';
 import type { CouponRow, StockLogRow } from './coupon-table.js';
@@ -19,18 +19,20 @@ import {
   readStockLog,
   writeNextVersion,
 } from './coupon-table.js';
-import type { Ack, CouponState } from './definition.js';
-import { TOTAL_MAX } from './definition.js';
+import type { Ack } from './definition.js';
+import { stateOfRefusal, TOTAL_MAX } from './definition.js';
 import { couponKeys, fenceKey } from './keys.js';
 import type { Reconciliation } from './reconcile.js';
 import { reconcile } from './reconcile.js';
-import { Shards } from './shards.js';
-import { CODE, errorOfCode } from '../lua/codes.js';
+import { closeShard, readShard, readShards, Shards } from './shards.js';
+import type { ShardRow } from './shards.js';
+import { countVoids, releaseCoupon } from './withheld.js';
+import { CODE } from '../lua/codes.js';
 import { loadScripts, runScript } from '../lua/scripts.js';
 import { fsyncsBeforeReply } from '../platform/durability.js';
 import { StampedeError } from '../platform/errors.js';
 import type { Log } from '../platform/log.js';
-import type { Pool, Queryable, RowDataPacket } from '../platform/mysql.js';
+import type { Pool, Queryable } from '../platform/mysql.js';
 import { createMysqlPool, ER_DUP_ENTRY, inTransaction, mysqlErrno } from '../platform/mysql.js';
 import type { Redis, RedisServer } from '../platform/redis.js';
 import { connectRedis, redisAnswers, serverOf } from '../platform/redis.js';
@@ -178,6 +180,26 @@ class MysqlRedisCoupons implements CouponsService {
     return { claims, next: claims.length < filter.limit ? null : (claims.at(-1)?.claimNo ?? null) };
   }
 
+  async releaseWithheld(couponId: string): Promise<CouponDetails> {
+    const row = await readCoupon(this.#mysql, couponId);
+    if (row === undefined) throw new StampedeError('unknown_coupon');
+    await inTransaction(this.#mysql, async (connection) => {
+      // The rebuild that follows gives the units back; it reads what is committed here.
+      if ((await releaseCoupon(connection, couponId)) > 0) await closeShard(connection, row.shard);
+    });
+    return await this.#details(row);
+  }
+
+  async shards(): Promise<readonly ShardRow[]> {
+    return await readShards(this.#mysql);
+  }
+
+  async rebuildShard(shard: number): Promise<ShardRow> {
+    if (shard >= this.#context.shards.count) throw new StampedeError('not_found', `There is no shard ${shard}.`);
+    await closeShard(this.#mysql, shard);
+    return await readShard(this.#mysql, shard);
+  }
+
   async finish(couponId: string): Promise<void> {
     await finishChange(this.#context, couponId);
   }
@@ -200,6 +222,7 @@ class MysqlRedisCoupons implements CouponsService {
       version: 1,
       appliedVersion: 0,
       ceiling: this.#settings.ledgerWindow,
+      baseNo: 0,
       createdAs,
       createdAt: Date.now(),
       archiveState: 'none',
@@ -259,32 +282,34 @@ class MysqlRedisCoupons implements CouponsService {
   }
 
   async #details(row: CouponRow): Promise<CouponDetails> {
-    const [counts] = await this.#mysql.query<RowDataPacket[]>(
-      'SELECT COUNT(*) AS claimed, COUNT(returned_at) AS returned FROM coupon_claim_log WHERE coupon_id = ?',
-      [row.couponId],
-    );
+    const { claimed, returned } = await countClaims(this.#mysql, row.couponId);
+    const { withheld } = await countVoids(this.#mysql, row.couponId);
     const { couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt, archivedAt } = row;
     return {
       ...{ couponId, total, opensAt, closesAt, paused, ack, returnable, version, shard, createdAt, archivedAt },
       live: await this.#live(row),
-      ledger: { claimed: Number(counts[0]?.['claimed']), returned: Number(counts[0]?.['returned']) },
-      withheld: 0,
+      ledger: { claimed, returned },
+      withheld,
     };
   }
 
   async #live(row: CouponRow): Promise<CouponDetails['live']> {
     const { redis, scripts, shards } = this.#context;
     const keys = couponKeys(row.shard, row.couponId);
-    const reply = (await runScript(
-      redis,
-      scripts.view,
-      [fenceKey(row.shard), keys.coupon, keys.stock, keys.claimedUser],
-      [shards.epochOf(row.shard) ?? 0, row.couponId],
-    ).catch(() => [CODE.FENCED])) as number[];
-    const [code, refusal = 0, , remaining = 0, claimed = 0, ceiling = 0, , , , returned = 0] = reply;
+    const all = [fenceKey(row.shard), keys.coupon, keys.stock, keys.claimedUser];
+    const view = async (): Promise<number[]> => {
+      const args = [shards.epochOf(row.shard) ?? 0, row.couponId];
+      return (await runScript(redis, scripts.view, all, args).catch(() => [CODE.FENCED])) as number[];
+    };
+    let reply = await view();
+    if (reply[0] === CODE.FENCED) {
+      // The epoch may be newer than the one that was read last.
+      await shards.refresh();
+      reply = await view();
+    }
+    const [code, refusal = 0, , remaining = 0, highest = 0, ceiling = 0, , , , returned = 0, , , voids = 0] = reply;
     if (code !== CODE.FOUND && code !== CODE.ARCHIVED) return null;
-    const state = refusal === 0 ? 'open' : (errorOfCode(refusal) as CouponState);
-    return { state, remaining, claimed, returned, ceiling };
+    return { state: stateOfRefusal(refusal), remaining, claimed: highest - voids, returned, ceiling };
   }
 }
 

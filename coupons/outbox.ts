@@ -86,6 +86,13 @@ export function outcomeOf(code: number): ChangeOutcome | undefined {
   return code === CODE.BELOW_CLAIMED ? 'below_claimed' : undefined;
 }
 
+/** Compares two ids of entries, `<ms>-<number>`. */
+export function isLower(a: string, b: string): boolean {
+  const [aMs, aNo] = a.split('-').map(Number) as [number, number];
+  const [bMs, bNo] = b.split('-').map(Number) as [number, number];
+  return aMs < bMs || (aMs === bMs && aNo < bNo);
+}
+
 function positive(text: string | undefined): number | undefined {
   const number = Number(text);
   return Number.isSafeInteger(number) && number > 0 ? number : undefined;

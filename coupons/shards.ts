@@ -10,6 +10,8 @@ const REFRESH_INTERVAL_MS_MIN = 100;
 export interface ShardRow {
   readonly shard: number;
   readonly epoch: number;
+  /** Up to this one it is settled who holds what. */
+  readonly gatheredEpoch: number;
   readonly state: 'fenced' | 'rebuilding' | 'open';
 }
 
@@ -64,14 +66,44 @@ export class Shards {
   }
 }
 
+/** An open shard is to be rebuilt: the ledger sees it within a fraction of a second. Claims go on until it takes the shard. */
+export async function closeShard(mysql: Queryable, shard: number): Promise<void> {
+  await mysql.query<ResultSetHeader>(
+    "UPDATE shard SET state = 'fenced', updated_at = UTC_TIMESTAMP(3) WHERE shard = ? AND state = 'open'",
+    [shard],
+  );
+}
+
+/** Until the transaction ends, no rebuild takes these shards, or decides about them. In one order, against deadlocks. */
+export async function lockShards(connection: Queryable, shards: readonly number[]): Promise<ShardRow[]> {
+  const [rows] = await connection.query<RowDataPacket[]>(
+    'SELECT shard, epoch, gathered_epoch, state FROM shard WHERE shard IN (?) ORDER BY shard FOR UPDATE',
+    [shards],
+  );
+  return rows.map(shardRow);
+}
+
 /** All shard rows, ascending. */
 export async function readShards(mysql: Queryable): Promise<ShardRow[]> {
-  const [rows] = await mysql.query<RowDataPacket[]>('SELECT shard, epoch, state FROM shard ORDER BY shard');
-  return rows.map((row) => ({
+  const [rows] = await mysql.query<RowDataPacket[]>(
+    'SELECT shard, epoch, gathered_epoch, state FROM shard ORDER BY shard',
+  );
+  return rows.map(shardRow);
+}
+
+function shardRow(row: RowDataPacket): ShardRow {
+  return {
     shard: Number(row['shard']),
     epoch: Number(row['epoch']),
+    gatheredEpoch: Number(row['gathered_epoch']),
     state: row['state'] as ShardRow['state'],
-  }));
+  };
+}
+
+export async function readShard(mysql: Queryable, shard: number): Promise<ShardRow> {
+  const row = (await readShards(mysql)).find((candidate) => candidate.shard === shard);
+  if (row === undefined) throw new Error(`MySQL has no row for shard ${shard}`);
+  return row;
 }
 
 /**

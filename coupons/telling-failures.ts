@@ -27,6 +27,9 @@ export function tellingDatabaseFailures(service: CouponsService): CouponsService
       list: (page) => reading(() => service.deadLetters.list(page)),
       retry: (id) => changing(() => service.deadLetters.retry(id)),
     },
+    shards: () => reading(() => service.shards()),
+    releaseWithheld: (couponId) => changing(() => service.releaseWithheld(couponId)),
+    rebuildShard: (shard) => changing(() => service.rebuildShard(shard)),
     finish: (couponId) => changing(() => service.finish(couponId)),
   };
 }

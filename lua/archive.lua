@@ -22,7 +22,7 @@ if not coupon then return code end
 local now = shard_time(clock)
 if not coupon.closes_at or now < coupon.closes_at then return NOT_ENDED end
 if coupon.version ~= tonumber(ARGV[3]) or redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[4])
-  or coupon.returned ~= tonumber(ARGV[5]) then
+  or coupon.returned ~= tonumber(ARGV[5]) or coupon.returning ~= 0 then
   return COUNT_MISMATCH
 end
 begin_writes(KEYS[1], now)

@@ -14,6 +14,7 @@
 -- @include fence
 -- @include damage
 -- @include coupon
+-- @include outbox
 
 local fence_key, outbox_key, coupon_key, stock_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, coupon_id = ARGV[1], ARGV[2]
@@ -23,14 +24,17 @@ if not version or not delta or not ceiling or not ARGV[10] then return redis.err
 local open, clock = fence_stands(fence_key, 'open', epoch)
 if not open then return { FENCED, 0 } end
 local coupon, code = read_coupon(fence_key, coupon_id, coupon_key, stock_key, KEYS[5])
-if code == FENCED then
+if code == FENCED or outbox_is_lost(outbox_key) then
   fence_damaged(fence_key)
   return { FENCED, 0 }
 end
 if code == COUPON_CLOSED or code == ARCHIVED then return { FENCED, 0 } end
 -- A coupon that is not there may begin only at its first version: anything later was forgotten, and is loaded, not begun.
 if not coupon then
-  coupon = { version = 0, total = 0, stock = 0, highest = 0, returned = 0, ceiling = ceiling, outcome = 0 }
+  coupon = {
+    version = 0, total = 0, stock = 0, highest = 0, returned = 0, returning = 0, voids = 0, withheld = 0, ceiling = ceiling,
+    outcome = 0,
+  }
 end
 if coupon.version == version then return { coupon.outcome, coupon.total, coupon.stock } end
 if coupon.version ~= version - 1 then return { VERSION_GAP, coupon.version } end
@@ -50,7 +54,8 @@ redis.call(
   'HSET', coupon_key, 'version', ARGV[3], 'paused', ARGV[5], 'opens_at', ARGV[6], 'closes_at', ARGV[7], 'ack', ARGV[8],
   'total', string.format('%.0f', coupon.total), 'highest', string.format('%.0f', coupon.highest),
   'ceiling', string.format('%.0f', coupon.ceiling), 'outcome', outcome, 'returnable', ARGV[10],
-  'returned', string.format('%.0f', coupon.returned)
+  'returned', string.format('%.0f', coupon.returned), 'returning', string.format('%.0f', coupon.returning),
+  'voids', string.format('%.0f', coupon.voids), 'withheld', string.format('%.0f', coupon.withheld)
 )
 redis.call('SET', stock_key, string.format('%.0f', coupon.stock))
 redis.call('HSET', fence_key, 'coupon:' .. coupon_id, '1')

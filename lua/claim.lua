@@ -5,12 +5,13 @@
 -- KEYS[1] fence   KEYS[2] outbox   then for each coupon: coupon, coupon_stock, claimed_user
 -- ARGV[1] epoch   then for each coupon, in the order of the keys: coupon id, number of users n (1 to 1000), n user ids
 --
--- Answers { code, now, acks, results }:
+-- Answers { code, now, acks, results, committed, newest }:
 --   code     0, or FENCED: nothing was done, the rest is missing
 --   now      ms by the shard's clock
 --   acks     for each coupon { acknowledgement level or '', opens_at or 0 }
 --   results  for each user, in order, three integers: code, claim number, claimed at (ms); the latter two 0 for refusals,
 --            but RETURNED, which has the claim number and the time of the return
+--   committed, newest  how far the ledger is (include/outbox.lua)
 --
 -- The order of the questions is the contract: fence, then membership (whoever has a claim gets the receipt again,
 -- whatever the state, and whoever has returned it never gets another), then state and window, then ceiling, then stock.
@@ -19,6 +20,7 @@
 -- @include fence
 -- @include damage
 -- @include coupon
+-- @include outbox
 
 local fence_key, outbox_key, epoch = KEYS[1], KEYS[2], ARGV[1]
 
@@ -42,6 +44,10 @@ end
 
 local open, clock = fence_stands(fence_key, 'open', epoch)
 if not open then return { FENCED } end
+if outbox_is_lost(outbox_key) then
+  fence_damaged(fence_key)
+  return { FENCED }
+end
 local now = shard_time(clock)
 
 for _, group in ipairs(groups) do
@@ -95,7 +101,7 @@ for i, group in ipairs(groups) do
     elseif coupon.highest >= coupon.ceiling then
       answer(LEDGER_BEHIND, 0, 0)
     elseif coupon.stock <= 0 then
-      answer(SOLD_OUT, 0, 0)
+      answer(exhausted(coupon), 0, 0)
     else
       coupon.highest, coupon.stock = coupon.highest + 1, coupon.stock - 1
       granted[user] = coupon.highest
@@ -118,4 +124,4 @@ for i, group in ipairs(groups) do
 end
 
 end_writes(fence_key)
-return { 0, now, acks, results }
+return { 0, now, acks, results, outbox_ends(outbox_key) }

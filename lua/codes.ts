@@ -22,6 +22,7 @@ export const CODE = {
   NOT_RETURNABLE: -15,
   ARCHIVED: -16,
   NOT_ENDED: -17,
+  WITHHELD: -18,
 } as const;
 
 const ERROR_OF_CODE: Readonly<Record<number, ErrorCode>> = {
@@ -39,6 +40,7 @@ const ERROR_OF_CODE: Readonly<Record<number, ErrorCode>> = {
   [CODE.BELOW_CLAIMED]: 'below_claimed',
   [CODE.NOT_RETURNABLE]: 'not_returnable',
   [CODE.ARCHIVED]: 'archived',
+  [CODE.WITHHELD]: 'fenced',
 };
 
 /** The error code of a negative script code. A code that no refusal uses is a defect: `internal`. */

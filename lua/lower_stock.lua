@@ -16,7 +16,8 @@ if not open then return { FENCED } end
 local coupon, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
 if code == FENCED then fence_damaged(KEYS[1]) end
 if not coupon then return { code } end
-local left = math.max(0, coupon.total - coupon.highest + coupon.returned)
+local held = coupon.highest - coupon.voids - coupon.returned
+local left = math.max(0, coupon.total - held - coupon.returning - coupon.withheld)
 if coupon.stock <= left then return { 0, coupon.stock } end
 begin_writes(KEYS[1], shard_time(clock))
 redis.call('SET', KEYS[3], string.format('%.0f', left))

@@ -18,6 +18,7 @@ export const SCRIPT_NAMES = [
   'load_finish',
   'load_receipts',
   'lower_stock',
+  'outbox_ends',
   'rebuild_begin',
   'rebuild_open',
   'receipt',

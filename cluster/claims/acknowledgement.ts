@@ -15,7 +15,7 @@ import type { RedisDurability } from '../../platform/durability.js';
 
 export interface AcknowledgementOptions {
   readonly durability: RedisDurability;
-  readonly shards: Shards;
+  readonly shards: Pick<Shards, 'shardOf'>;
   readonly ledger: LedgerWatch;
   /** Undefined where no replicas are configured. */
   readonly replicaLine: ClaimLine | undefined;

@@ -2,6 +2,7 @@
 // Pure functions; the sending is done elsewhere.
 import type { ClaimOutcome } from './claim-service.js';
 import type { PendingClaim } from './mailbox.js';
+import type { OutboxEnds } from './witness.js';
 import type { Ack } from '../../coupons/definition.js';
 import { couponKeys, fenceKey, outboxKey } from '../../coupons/keys.js';
 import { byCoupon } from '../../coupons/claim-log.js';
@@ -27,11 +28,23 @@ export function encodeClaims(shard: number, epoch: number, batch: readonly Pendi
   return { keys, args, groups: [...groups.values()] };
 }
 
-type ClaimReply = [code: number, now: number, acks: [ack: Ack, opensAt: number][], results: number[]];
+type ClaimReply = [
+  code: number,
+  now: number,
+  acks: [ack: Ack, opensAt: number][],
+  results: number[],
+  ...ends: OutboxEnds,
+];
 
-/** 'fenced': the script did nothing. Otherwise what it said of each claim, in the order of the groups. */
-export function decodeReply(reply: unknown, call: ClaimCall): 'fenced' | ClaimOutcome[] {
-  const [code, , acks, results] = reply as ClaimReply;
+export interface DecodedReply {
+  /** What the script said of each claim, in the order of the groups. */
+  readonly outcomes: readonly ClaimOutcome[];
+  readonly ends: OutboxEnds;
+}
+
+/** 'fenced': the script did nothing. */
+export function decodeReply(reply: unknown, call: ClaimCall): 'fenced' | DecodedReply {
+  const [code, , acks, results, ...ends] = reply as ClaimReply;
   if (code === CODE.FENCED) return 'fenced';
   const outcomes: ClaimOutcome[] = [];
   let at = 0;
@@ -41,7 +54,7 @@ export function decodeReply(reply: unknown, call: ClaimCall): 'fenced' | ClaimOu
       outcomes.push(outcomeOf(results[at] ?? 0, results[at + 1] ?? 0, results[at + 2] ?? 0, ack, opensAt));
     }
   });
-  return outcomes;
+  return { outcomes, ends };
 }
 
 function outcomeOf(code: number, claimNo: number, claimedAt: number, ack: Ack, opensAt: number): ClaimOutcome {

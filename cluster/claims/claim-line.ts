@@ -3,11 +3,12 @@
 // Touches Redis only, and only through lua/claim.lua.
 import type { ClaimMetrics } from './claim-metrics.js';
 import type { ClaimOutcome } from './claim-service.js';
-import type { ClaimCall } from './claim-call.js';
+import type { ClaimCall, DecodedReply } from './claim-call.js';
 import { decodeReply, encodeClaims } from './claim-call.js';
+import type { EpochWatch } from './epoch-watch.js';
 import type { PendingClaim } from './mailbox.js';
 import { Mailbox } from './mailbox.js';
-import type { Shards } from '../../coupons/shards.js';
+import type { Witness, WitnessedClaim } from './witness.js';
 import type { Scripts } from '../../lua/scripts.js';
 import { runScript, runScriptAndWait } from '../../lua/scripts.js';
 import type { ErrorCode } from '../../platform/errors.js';
@@ -25,12 +26,11 @@ const WAIT_PART = 0.8;
 export interface ClaimLineOptions {
   readonly redis: Redis;
   readonly scripts: Scripts;
-  readonly shards: Shards;
+  readonly epochs: EpochWatch;
+  readonly witness: Witness;
   readonly settings: Pick<Settings, 'mailboxDepthMax' | 'claimTimeoutMs'>;
   readonly log: Log;
   readonly metrics: Pick<ClaimMetrics, 'batchAnswered'>;
-  /** Called when a batch was refused under the epoch that this process knows. */
-  readonly onFenced: () => void;
   /** Replicas that must have each batch: fewer make its claims, and its `returned`, `outcome_unknown`. Undefined: none is asked. */
   readonly replicas?: number;
 }
@@ -41,7 +41,7 @@ export class ClaimLine {
 
   constructor(options: ClaimLineOptions) {
     this.#options = options;
-    const { settings, shards } = options;
+    const { settings, epochs } = options;
     const limits = {
       depthMax: settings.mailboxDepthMax,
       batchMax: BATCH_MAX,
@@ -49,23 +49,26 @@ export class ClaimLine {
       timeLimitMs: settings.claimTimeoutMs,
     };
     this.#mailboxes = Array.from(
-      { length: shards.count },
+      { length: epochs.count },
       (_, shard) => new Mailbox(limits, (batch) => this.#send(shard, batch)),
     );
   }
 
   /** What the script said, not yet at the coupon's acknowledgement level. Never rejects. */
   claim(couponId: string, userId: string): Promise<ClaimOutcome> {
+    // What is told has to be remembered until MySQL has it.
+    if (this.#options.witness.full) return Promise.resolve(LEDGER_BEHIND);
     return this.#mailboxOf(couponId).put(couponId, userId);
   }
 
   /** The same for many users, in their order. */
   claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
+    if (this.#options.witness.full) return Promise.resolve(userIds.map(() => LEDGER_BEHIND));
     return this.#mailboxOf(couponId).putAll(couponId, userIds);
   }
 
   #mailboxOf(couponId: string): Mailbox {
-    const mailbox = this.#mailboxes[this.#options.shards.shardOf(couponId)];
+    const mailbox = this.#mailboxes[this.#options.epochs.shardOf(couponId)];
     if (mailbox === undefined) throw new Error('a coupon has no shard');
     return mailbox;
   }
@@ -90,28 +93,30 @@ export class ClaimLine {
 
   /** Sends one batch and answers every claim in it. Never rejects. */
   async #send(shard: number, batch: readonly PendingClaim[]): Promise<void> {
-    const { redis, shards, log, metrics, onFenced, replicas } = this.#options;
+    const { redis, epochs, log, metrics, replicas } = this.#options;
     try {
       for (let attempt = 1; ; attempt++) {
-        const epoch = shards.epochOf(shard);
+        const epoch = epochs.epochOf(shard);
         if (epoch === undefined || redis.status !== 'ready') {
-          answerAll(batch, 'unavailable');
+          answerAll(batch, epochs.known() && redis.status === 'ready' ? 'fenced' : 'unavailable');
           return;
         }
         const call = encodeClaims(shard, epoch, batch);
         const sentAt = performance.now();
         const answer = await this.#run(call);
         metrics.batchAnswered(batch.length, sentAt);
-        const outcomes = decodeReply(answer.reply, call);
-        if (outcomes !== 'fenced') {
+        const reply = decodeReply(answer.reply, call);
+        if (reply !== 'fenced') {
+          const claims = call.groups.flat();
           const confirmed = replicas === undefined || answer.replicas >= replicas;
-          call.groups.flat().forEach((claim, i) => claim.answer(finalOutcome(outcomes[i], confirmed)));
+          const tellable = this.#remember(shard, epoch, claims, reply) && confirmed;
+          claims.forEach((claim, i) => claim.answer(finalOutcome(reply.outcomes[i], tellable)));
           return;
         }
         // The script did nothing, so with a newer epoch the batch may be sent again, once.
-        await shards.refresh().catch(() => undefined);
-        if (attempt > 1 || shards.epochOf(shard) === epoch) {
-          onFenced();
+        await epochs.refresh().catch(() => undefined);
+        if (attempt > 1 || epochs.epochOf(shard) === epoch) {
+          epochs.hurry();
           answerAll(batch, 'fenced');
           return;
         }
@@ -121,7 +126,21 @@ export class ClaimLine {
       answerAll(batch, surelyNotRun(error) ? 'unavailable' : 'outcome_unknown');
     }
   }
+
+  /** False: the epoch is over and reported, so nothing that was granted under it may be told. */
+  #remember(shard: number, epoch: number, claims: readonly PendingClaim[], { outcomes, ends }: DecodedReply): boolean {
+    const told: WitnessedClaim[] = [];
+    claims.forEach(({ couponId, userId }, i) => {
+      const outcome = outcomes[i];
+      if (outcome === undefined || outcome.status === 'refused') return;
+      const { claimNo, claimedAt } = outcome.receipt;
+      told.push({ couponId, userId, claimNo, at: claimedAt, returnedAt: undefined });
+    });
+    return this.#options.witness.remember(shard, epoch, ends, told);
+  }
 }
+
+const LEDGER_BEHIND: ClaimOutcome = { status: 'refused', code: 'ledger_behind' };
 
 function finalOutcome(outcome: ClaimOutcome | undefined, confirmed: boolean): ClaimOutcome {
   if (outcome === undefined) return { status: 'refused', code: 'internal' };

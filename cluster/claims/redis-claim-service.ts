@@ -1,14 +1,18 @@
 // The claim path of one process: claim lines to Redis, acknowledgement levels on top, epochs and the existence of coupons
-// from MySQL. Never writes to MySQL, and to Redis only through the scripts.
+// from MySQL. Writes to MySQL only what epoch-watch.ts does, and to Redis only through the scripts.
 import { Acknowledgement } from './acknowledgement.js';
 import { ArchivedClaims } from './archived-claims.js';
 import { ClaimLine, surelyNotRun } from './claim-line.js';
 import { ClaimMetrics } from './claim-metrics.js';
+import { Confirmations } from './confirmations.js';
+import { EpochWatch } from './epoch-watch.js';
 import type { ClaimOutcome, ClaimService, CouponView, Receipt, Refusal, ReturnOutcome } from './claim-service.js';
 import { LedgerWatch } from './ledger-watch.js';
-import type { Ack, CouponState } from '../../coupons/definition.js';
+import type { OutboxEnds } from './witness.js';
+import { Witness } from './witness.js';
+import type { Ack } from '../../coupons/definition.js';
+import { stateOfRefusal } from '../../coupons/definition.js';
 import { couponKeys, fenceKey, outboxKey } from '../../coupons/keys.js';
-import { Shards } from '../../coupons/shards.js';
 import { CODE, errorOfCode } from '../../lua/codes.js';
 import type { Script, Scripts } from '../../lua/scripts.js';
 import { loadScripts, runScript } from '../../lua/scripts.js';
@@ -26,25 +30,51 @@ import type { Settings } from '../../platform/settings.js';
 const LOOKUPS_MAX = 2_048;
 /** For epochs, unknown coupons and claims at level `ledger`. */
 const MYSQL_CONNECTIONS = 3;
-/** How often the epochs are read while a shard is known to be closed … */
-const REFRESH_CLOSED_MS = 250;
-/** … and otherwise, to notice that somebody else has closed one. */
-const REFRESH_OPEN_MS = 5_000;
 /** Unknown coupon ids that MySQL is asked about at once; whoever asks for one more may try again. */
 const ASKING_MAX = 256;
 /** Coupons remembered as being at level `replica`; more only take the longer way. */
 const REPLICA_COUPONS_MAX = 10_000;
 
-/** `REDIS_URL` and `MYSQL_URL` must be set by now: the start command fills them in for embedded servers. */
-export function createClaimService(context: {
-  settings: Settings;
-  log: Log;
-  metrics: Metrics;
-}): ClaimService & { start(): Promise<void>; stop(): Promise<void> } {
-  return new RedisClaimService(context.settings, context.log, new ClaimMetrics(context.metrics));
+interface LookUp {
+  readonly shard: number;
+  readonly epoch: number;
+  readonly values: unknown[];
 }
 
-class RedisClaimService implements ClaimService {
+type ReceiptReply = [code: number, claimNo: number, claimedAt: number, ack: Ack, ...ends: OutboxEnds];
+type ReturnReply = [
+  code: number,
+  claimNo: number,
+  claimedAt: number,
+  returnedAt: number,
+  ack: Ack,
+  ...ends: OutboxEnds,
+];
+
+/** `REDIS_URL` and `MYSQL_URL` must be set by now: the start command fills them in for embedded servers. */
+export function createClaimService(context: ClaimServiceContext): RunningClaimService {
+  return new RedisClaimService(context);
+}
+
+interface ClaimServiceContext {
+  readonly settings: Settings;
+  readonly log: Log;
+  /** Of the process, as operators see it. */
+  readonly name: string;
+  readonly metrics: Metrics;
+}
+
+export interface RunningClaimService extends ClaimService {
+  /** Returns at once; until the databases answer, `unreadyReasons` says what is missing. */
+  start(): Promise<void>;
+  /**
+   * Answers what waits, waits up to `deadline` (epoch ms; default: not at all) until MySQL has everything that was answered,
+   * and closes the connections.
+   */
+  stop(deadline?: number): Promise<void>;
+}
+
+class RedisClaimService implements RunningClaimService {
   readonly #log: Log;
   readonly #metrics: ClaimMetrics;
   readonly #scripts: Scripts = loadScripts();
@@ -59,15 +89,16 @@ class RedisClaimService implements ClaimService {
   readonly #acknowledgement: Acknowledgement;
   readonly #mysql: Pool;
   readonly #archived: ArchivedClaims;
-  readonly #shards: Shards;
+  readonly #witness = new Witness();
+  readonly #epochs: EpochWatch;
+  readonly #confirmations: Confirmations;
   /** Questions to MySQL under way, by coupon: a stampede on one unknown coupon asks once. */
   readonly #asking = new Map<string, Promise<ErrorCode>>();
   readonly #timeLimitMs: number;
   #lookups = 0;
-  #refreshTimer: NodeJS.Timeout | undefined;
-  #stopped = false;
 
-  constructor(settings: Settings, log: Log, metrics: ClaimMetrics) {
+  constructor({ settings, log, name, metrics: own }: ClaimServiceContext) {
+    const metrics = new ClaimMetrics(own);
     const { redisUrl, mysqlUrl, claimTimeoutMs, replicaCount, shardCount } = settings;
     if (redisUrl === undefined || mysqlUrl === undefined) throw new Error('database URLs are missing');
     const connect = () => connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: claimTimeoutMs }, log);
@@ -79,9 +110,11 @@ class RedisClaimService implements ClaimService {
     this.#mysql = createMysqlPool(mysqlUrl, MYSQL_CONNECTIONS, claimTimeoutMs);
     this.#ledger = new LedgerWatch(this.#mysql, log);
     this.#archived = new ArchivedClaims(this.#mysql, log);
-    this.#shards = new Shards(this.#mysql, shardCount);
-    const onFenced = () => this.#refresh();
-    const shared = { scripts: this.#scripts, shards: this.#shards, settings, log, metrics, onFenced };
+    const witness = this.#witness;
+    const scripts = this.#scripts;
+    this.#epochs = new EpochWatch({ mysql: this.#mysql, shardCount, witness, name, log });
+    this.#confirmations = new Confirmations({ redis: this.#redis, scripts, witness, log });
+    const shared = { scripts, epochs: this.#epochs, witness, settings, log, metrics };
     this.#line = new ClaimLine({ ...shared, redis: this.#redis });
     if (replicaCount > 0) {
       this.#replicaRedis = connect();
@@ -89,7 +122,7 @@ class RedisClaimService implements ClaimService {
     }
     this.#acknowledgement = new Acknowledgement({
       durability: this.#durability,
-      shards: this.#shards,
+      shards: this.#epochs,
       ledger: this.#ledger,
       replicaLine: this.#replicaLine,
       timeLimitMs: claimTimeoutMs,
@@ -97,18 +130,16 @@ class RedisClaimService implements ClaimService {
     metrics.watchMailboxes(() => this.#line.depth + (this.#replicaLine?.depth ?? 0));
   }
 
-  /** Returns at once; until the databases answer, `unreadyReasons` says what is missing. */
   start(): Promise<void> {
-    this.#refresh();
+    this.#epochs.start();
+    this.#confirmations.start();
     return Promise.resolve();
   }
 
-  /** Answers what waits, then closes the connections. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#refreshTimer);
+  async stop(deadline = 0): Promise<void> {
     await Promise.all([this.#line.close(), this.#replicaLine?.close()]);
     this.#ledger.stop();
+    await this.#leave(deadline);
     this.#durability.stop();
     this.#redis.disconnect();
     this.#replicaRedis?.disconnect();
@@ -118,8 +149,8 @@ class RedisClaimService implements ClaimService {
   unreadyReasons(): string[] {
     const reasons: string[] = [];
     if (!redisAnswers(this.#redis)) reasons.push('redis_unavailable');
-    if (!this.#shards.known()) reasons.push('epochs_unknown');
-    else if (!this.#shards.anyOpen()) reasons.push('shards_closed');
+    if (!this.#epochs.known()) reasons.push('epochs_unknown');
+    else if (!this.#epochs.anyOpen()) reasons.push('shards_closed');
     return reasons;
   }
 
@@ -165,29 +196,34 @@ class RedisClaimService implements ClaimService {
   }
 
   async receipt(couponId: string, userId: string): Promise<ClaimOutcome> {
-    const reply = await this.#lookUp(this.#scripts.receipt, couponId, [userId]);
+    const reply = await this.#lookUp(this.#scripts.receipt, couponId, userId);
     if ('status' in reply) return reply;
-    const [code, claimNo, claimedAt, ack] = reply.values as [number, number, number, Ack];
+    const [code, claimNo, claimedAt, ack, ...ends] = reply.values as ReceiptReply;
     if (code === CODE.RETURNED) return { status: 'refused', code: 'returned', returnedAt: claimedAt };
     if (code === CODE.ARCHIVED) return await this.#archived.receipt(couponId, userId, 'not_claimed');
     if (code !== CODE.FOUND) return refused(errorOfCode(code));
     const receipt = { claimNo, claimedAt, ack };
+    const told = [{ couponId, userId, claimNo, at: claimedAt, returnedAt: undefined }];
+    if (!this.#witness.remember(reply.shard, reply.epoch, ends, told)) return unknown();
     return (await this.#atItsLevel(couponId, userId, receipt)) ? { status: 'already_claimed', receipt } : unknown();
   }
 
   async returnClaim(couponId: string, userId: string): Promise<ReturnOutcome> {
-    const shard = this.#shards.shardOf(couponId);
+    const shard = this.#epochs.shardOf(couponId);
     if (this.#lookups >= LOOKUPS_MAX) return refused('overloaded');
+    if (this.#witness.full) return refused('ledger_behind');
     this.#lookups++;
     try {
       const own = couponKeys(shard, couponId);
       const keys = [fenceKey(shard), outboxKey(shard), own.coupon, own.stock, own.claimedUser];
       for (let attempt = 1; ; attempt++) {
-        const epoch = this.#shards.epochOf(shard);
-        if (epoch === undefined || this.#redis.status !== 'ready') return refused('unavailable');
+        const epoch = this.#epochs.epochOf(shard);
+        if (epoch === undefined || this.#redis.status !== 'ready') return this.#closed();
         const reply = await runScript(this.#redis, this.#scripts.return, keys, [epoch, couponId, userId]);
-        const [code, claimNo, claimedAt, returnedAt, ack] = reply as [number, number, number, number, Ack];
+        const [code, claimNo, claimedAt, returnedAt, ack, ...ends] = reply as ReturnReply;
         if (code === CODE.FOUND) {
+          const told = [{ couponId, userId, claimNo, at: claimedAt, returnedAt }];
+          if (!this.#witness.remember(shard, epoch, ends, told)) return unknown();
           const receipt = { claimNo, claimedAt, ack, returnedAt };
           return (await this.#atItsLevel(couponId, userId, receipt)) ? { status: 'returned', receipt } : unknown();
         }
@@ -195,9 +231,9 @@ class RedisClaimService implements ClaimService {
         if (code === CODE.ARCHIVED) return await this.#archived.returned(couponId, userId);
         if (code !== CODE.FENCED) return refused(errorOfCode(code));
         // The script did nothing, so with a newer epoch it may be called again, once.
-        await this.#shards.refresh().catch(() => undefined);
-        if (attempt > 1 || this.#shards.epochOf(shard) === epoch) {
-          this.#refresh();
+        await this.#epochs.refresh().catch(() => undefined);
+        if (attempt > 1 || this.#epochs.epochOf(shard) === epoch) {
+          this.#epochs.hurry();
           return refused('fenced');
         }
       }
@@ -210,12 +246,12 @@ class RedisClaimService implements ClaimService {
   }
 
   async coupon(couponId: string): Promise<CouponView | Refusal> {
-    const reply = await this.#lookUp(this.#scripts.view, couponId, []);
+    const reply = await this.#lookUp(this.#scripts.view, couponId);
     if ('status' in reply) return reply;
     const [code = 0, refusal = 0, total = 0, remaining = 0, , , opensAt = -1, closesAt = -1] = reply.values as number[];
     if (code !== CODE.FOUND && code !== CODE.ARCHIVED) return refused(errorOfCode(code));
     return {
-      state: refusal === 0 ? 'open' : (errorOfCode(refusal) as CouponState),
+      state: stateOfRefusal(refusal),
       total,
       remaining,
       opensAt: opensAt < 0 ? null : opensAt,
@@ -252,23 +288,26 @@ class RedisClaimService implements ClaimService {
     }
   }
 
-  async #lookUp(script: Script, couponId: string, rest: readonly string[]): Promise<{ values: unknown[] } | Refusal> {
-    const shard = this.#shards.shardOf(couponId);
-    const epoch = this.#shards.epochOf(shard);
-    if (epoch === undefined || this.#redis.status !== 'ready') return refused('unavailable');
+  /** `script` takes fence, coupon, stock and claimed_user, then the outbox if it takes a user. */
+  async #lookUp(script: Script, couponId: string, userId?: string): Promise<LookUp | Refusal> {
+    const shard = this.#epochs.shardOf(couponId);
+    const epoch = this.#epochs.epochOf(shard);
+    if (epoch === undefined || this.#redis.status !== 'ready') return this.#closed();
     if (this.#lookups >= LOOKUPS_MAX) return refused('overloaded');
     this.#lookups++;
     try {
       const own = couponKeys(shard, couponId);
       const keys = [fenceKey(shard), own.coupon, own.stock, own.claimedUser];
-      const values = (await runScript(this.#redis, script, keys, [epoch, couponId, ...rest])) as unknown[];
+      const [moreKeys, moreArgs] = userId === undefined ? [[], []] : [[outboxKey(shard)], [userId]];
+      const args = [epoch, couponId, ...moreArgs];
+      const values = (await runScript(this.#redis, script, [...keys, ...moreKeys], args)) as unknown[];
       if (values[0] === CODE.FENCED) {
-        this.#refresh();
+        this.#epochs.hurry();
         // The reading scripts may not write, so they cannot fence a shard that they find damaged.
-        await runScript(this.#redis, this.#scripts.find_damage, keys, [epoch, couponId]);
+        await runScript(this.#redis, this.#scripts.find_damage, [...keys, outboxKey(shard)], [epoch, couponId]);
       }
       if (values[0] === CODE.UNKNOWN_COUPON) return refused(await this.#whyUnknown(couponId));
-      return { values };
+      return { shard, epoch, values };
     } catch (error) {
       this.#log.warn({ err: error, shard }, 'look-up failed');
       // Looking up changes nothing, so there is nothing unknown about it.
@@ -278,19 +317,16 @@ class RedisClaimService implements ClaimService {
     }
   }
 
-  /** Reads the epochs now, and goes on reading them at the pace that the state of the shards asks for. */
-  #refresh(): void {
-    clearTimeout(this.#refreshTimer);
-    if (this.#stopped) return;
-    this.#shards
-      .refresh()
-      .catch((error: unknown) => this.#log.debug({ err: error }, 'epochs could not be read'))
-      .finally(() => {
-        if (this.#stopped) return;
-        clearTimeout(this.#refreshTimer);
-        const interval = this.#shards.allOpen() ? REFRESH_OPEN_MS : REFRESH_CLOSED_MS;
-        this.#refreshTimer = setTimeout(() => this.#refresh(), interval);
-      });
+  #closed(): Refusal {
+    return refused(this.#redis.status === 'ready' && this.#epochs.known() ? 'fenced' : 'unavailable');
+  }
+
+  async #leave(deadline: number): Promise<void> {
+    const confirmed = await this.#confirmations.emptied(deadline);
+    await this.#confirmations.stop();
+    // Whoever leaves with something unconfirmed stays in the register: a rebuild must know that somebody is missing.
+    const left = confirmed ? this.#epochs.leave() : this.#epochs.stop();
+    await left.catch((error: unknown) => this.#log.warn({ err: error }, 'the register of workers still has this one'));
   }
 }
 

@@ -8,8 +8,11 @@ import { drain, listen, rest } from './listener.js';
 /** Idle connections end by their keep-alive time; who still claims by then has to wait. */
 const REST_LIMIT_MS = HTTP_LIMITS.keepAliveTimeoutMs + 1_000;
 
-export const createActor: ActorFactory = ({ settings, log, metrics }) => {
-  const claims = createClaimService({ settings, log, metrics });
+/** Part of the drain that is kept for closing what is open. */
+const CLOSE_RESERVE_MS = 1_000;
+
+export const createActor: ActorFactory = ({ name, settings, log, metrics }) => {
+  const claims = createClaimService({ name, settings, log, metrics });
   const api = createHttpServer({ settings, log, claims });
   const { host, port } = settings;
   const address = { host, port, hostVariable: 'HOST', portVariable: 'PORT' };
@@ -24,8 +27,8 @@ export const createActor: ActorFactory = ({ settings, log, metrics }) => {
     ...(settings.httpWorkers > 1 && { rest: () => rest(api, address, REST_LIMIT_MS) }),
     async drain(deadline) {
       await drain(api, deadline);
-      // Last: every claim that was taken has been answered by now.
-      await claims.stop();
+      // Last: every claim that was taken has been answered by now, and the ledger is still at work.
+      await claims.stop(deadline - CLOSE_RESERVE_MS);
     },
   };
 };

@@ -3,7 +3,7 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import { ACKS } from '../../coupons/definition.js';
+import { ACKS, COUPON_STATES } from '../../coupons/definition.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
 import { isCouponId } from '../../coupons/ids.js';
 import type { ErrorCode } from '../../platform/errors.js';
@@ -28,10 +28,9 @@ const Returned = Type.Object({
   returnedAt: Type.String({ format: 'date-time' }),
 });
 
-const STATES: readonly CouponState[] = ['open', 'not_open', 'paused', 'ended', 'sold_out'];
 const CouponBody = Type.Object({
   couponId: Type.String(),
-  state: Type.Unsafe<CouponState>({ type: 'string', enum: STATES }),
+  state: Type.Unsafe<CouponState>({ type: 'string', enum: COUPON_STATES }),
   total: Type.Integer(),
   remaining: Type.Integer(),
   opensAt: Timestamp,

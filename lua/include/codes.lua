@@ -19,3 +19,4 @@ local COUNT_MISMATCH = -14
 local NOT_RETURNABLE = -15
 local ARCHIVED = -16
 local NOT_ENDED = -17
+local WITHHELD = -18

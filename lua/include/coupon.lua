@@ -4,7 +4,7 @@
 local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_key)
   local fields = redis.call(
     'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'total', 'outcome',
-    'returned', 'returnable', 'archived'
+    'returned', 'returning', 'returnable', 'voids', 'withheld', 'archived'
   )
   if not fields[1] then
     local loaded = redis.call('HGET', fence_key, 'coupon:' .. coupon_id)
@@ -22,18 +22,23 @@ local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_
     ack = fields[7],
     total = tonumber(fields[8]),
     outcome = tonumber(fields[9]),
+    -- Claims given back, and those of them whose units come back to stock when MySQL has committed the return.
     returned = tonumber(fields[10]),
-    returnable = fields[11] == '1',
+    returning = tonumber(fields[11]),
+    returnable = fields[12] == '1',
+    -- Numbers up to the highest that nobody has, and those of them whose units are kept back.
+    voids = tonumber(fields[13]),
+    withheld = tonumber(fields[14]),
     stock = tonumber(redis.call('GET', stock_key)),
   }
-  -- Every number handed out belongs to one user: a hash with another count has lost or gained somebody.
+  -- Every number handed out and not void belongs to one user: a hash with another count has lost or gained somebody.
   if not (coupon.version and coupon.highest and coupon.ceiling and coupon.ack and coupon.total and coupon.outcome)
-    or not (coupon.returned and fields[11]) then
+    or not (coupon.returned and coupon.returning and fields[12] and coupon.voids and coupon.withheld) then
     return nil, FENCED
   end
-  if fields[12] then return nil, ARCHIVED, coupon end
+  if fields[15] then return nil, ARCHIVED, coupon end
   if not coupon.stock
-    or redis.call('HLEN', claimed_key) ~= coupon.highest then
+    or redis.call('HLEN', claimed_key) ~= coupon.highest - coupon.voids then
     return nil, FENCED
   end
   return coupon
@@ -45,6 +50,13 @@ local function refusal_of(coupon, now)
   if coupon.paused then return PAUSED end
   if coupon.opens_at and now < coupon.opens_at then return NOT_OPEN end
   return nil
+end
+
+-- The refusal to somebody new when nothing is left to hand out now: units that are kept back, or on their way back, are none
+-- that are gone.
+local function exhausted(coupon)
+  if coupon.returning > 0 then return LEDGER_BEHIND end
+  return coupon.withheld > 0 and WITHHELD or SOLD_OUT
 end
 
 -- Claim number, time, and the time of its return (nil while it is held) out of a receipt, the value in claimed_user.

@@ -5,36 +5,16 @@ import { readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.js';
+import type { ProcessIdentity } from '../process-identity.js';
+import { identify, isSame } from '../process-identity.js';
 
 const POLL_MS = 20;
 /** A killed process is gone at once unless the kernel waits for a disk. */
 const KILL_TIMEOUT_MS = 10_000;
 
-interface ProcessIdentity {
-  readonly pid: number;
-  /** Field 22 of /proc/<pid>/stat: clock ticks between the boot and the start of the process. */
-  readonly startTicks: string;
-  readonly bootId: string;
-}
-
 export interface ProcessRecord extends ProcessIdentity {
   /** Absolute, without symbolic links: where the process works. */
   readonly folder: string;
-}
-
-/** Undefined when there is no such process, or only what is left of it until its parent asks (a zombie). */
-export function identify(pid: number): ProcessIdentity | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in field 2 may hold spaces and parentheses: count from the last one. Field 3 is the first after it.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const startTicks = fields[19];
-    if (fields[0] === 'Z' || fields[0] === 'X' || startTicks === undefined) return undefined;
-    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    return { pid, startTicks, bootId };
-  } catch {
-    return undefined;
-  }
 }
 
 /** Synchronous, so that nothing can happen between the start of a process and its record. */
@@ -89,11 +69,6 @@ function readRecord(file: string): ProcessRecord | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isSame(record: ProcessIdentity): boolean {
-  const now = identify(record.pid);
-  return now?.startTicks === record.startTicks && now.bootId === record.bootId;
 }
 
 async function isGone(record: ProcessIdentity, limitMs: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { identify } from '../../platform/embedded/process-record.js';
+import { identify } from '../../platform/process-identity.js';
 import { createLog } from '../../platform/log.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import { connectMysql } from '../../platform/mysql.js';

@@ -1,7 +1,7 @@
 // One installation in the test's own process: a private Redis, a database of its own, migrated, and the parts of the
 // service that the test asks for. Nothing is forked.
 import type { ActorContext } from '../../cluster/actor.js';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
+import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import { createClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { outboxKey } from '../../coupons/keys.js';
@@ -35,7 +35,8 @@ export interface Installation {
   readonly mysql: Pool;
   /** Resolves when its shards are open. `drain` ends it; done at the end of the file in any case. */
   startLedger(name?: string, metrics?: Metrics): Promise<{ drain(limitMs?: number): Promise<void> }>;
-  startClaims(metrics?: Metrics): Promise<ClaimService & { stop(): Promise<void> }>;
+  /** `own`: settings of this one alone. */
+  startClaims(own?: Partial<Settings>, metrics?: Metrics): Promise<RunningClaimService>;
   startCoupons(): Promise<CouponsService>;
   /** Rows of the claim log: number and user. */
   claimRows(couponId: string): Promise<{ claimNo: number; userId: string }[]>;
@@ -85,8 +86,8 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
       await ready(actor, name);
       return { drain };
     },
-    startClaims: async (metrics = new Metrics({ name: 'http-1', role: 'http', log })) => {
-      const claims = createClaimService({ settings, log, metrics });
+    startClaims: async (own = {}, metrics = new Metrics({ name: 'http-1', role: 'http', log })) => {
+      const claims = createClaimService({ name: 'http-1', settings: { ...settings, ...own }, log, metrics });
       await startUntilEnd(claims);
       await ready(claims, 'the claim service');
       return claims;
@@ -122,10 +123,10 @@ function actorContext(name: string, settings: Settings, log: Log, metrics: Metri
   return { name, settings, log, metrics, cluster, fail };
 }
 
-async function startUntilEnd(part: { start(): Promise<void>; stop(): Promise<void> }): Promise<void> {
+async function startUntilEnd(part: { start(): Promise<void>; stop(deadline?: number): Promise<void> }): Promise<void> {
   let stopped: Promise<void> | undefined;
   const stop = part.stop.bind(part);
-  part.stop = () => (stopped ??= stop());
+  part.stop = (deadline) => (stopped ??= stop(deadline));
   atEndOfFile(() => part.stop());
   await part.start();
 }

@@ -67,7 +67,7 @@ export class ScriptShard {
   /** Closes the shard under its epoch, and opens it with nothing loaded. */
   async openEmpty(): Promise<void> {
     await this.run('rebuild_begin', [this.fence, this.outboxKey], [this.epoch, TOKEN, LEDGER_GROUP]);
-    await this.run('rebuild_open', [this.fence], [this.epoch, TOKEN, 0, 0]);
+    await this.run('rebuild_open', [this.fence, this.outboxKey], [this.epoch, TOKEN, 0, 0]);
   }
 
   async change(couponId: string, change: Change): Promise<number[]> {
@@ -126,7 +126,7 @@ export class ScriptShard {
     const { coupon, stock, claimedUser } = this.keys(couponId);
     return (await this.run(
       'receipt',
-      [this.fence, coupon, stock, claimedUser],
+      [this.fence, coupon, stock, claimedUser, this.outboxKey],
       [this.epoch, couponId, userId],
     )) as unknown[];
   }
@@ -152,11 +152,21 @@ export class ScriptShard {
     return (reply?.[0]?.[1] ?? []).map(([id]) => id);
   }
 
-  async acknowledge(ids: readonly string[], ceilings: Readonly<Record<string, number>> = {}): Promise<number> {
+  /** `coupons`: what changes with them, by coupon. */
+  async acknowledge(
+    ids: readonly string[],
+    coupons: Readonly<Record<string, { ceiling?: number; returns?: readonly string[] }>> = {},
+  ): Promise<number> {
+    const keys = Object.keys(coupons).flatMap((couponId) => [this.keys(couponId).coupon, this.keys(couponId).stock]);
+    const progress = Object.values(coupons).flatMap(({ ceiling = 0, returns = [] }) => [
+      ceiling,
+      returns.length,
+      ...returns,
+    ]);
     return (await this.run(
       'acknowledge',
-      [this.fence, this.outboxKey, ...Object.keys(ceilings).map((couponId) => this.keys(couponId).coupon)],
-      [this.epoch, 'open', LEDGER_GROUP, ids.length, ...ids, ...Object.values(ceilings)],
+      [this.fence, this.outboxKey, ...keys],
+      [this.epoch, 'open', LEDGER_GROUP, ids.length, ...ids, ...progress],
     )) as number;
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { identify } from '../../platform/embedded/process-record.js';
+import { identify } from '../../platform/process-identity.js';
 import { createTestDatabase } from './database.js';
 import { processesBelow } from './left-behind.js';
 import { makeScratchFolder } from './scratch.js';

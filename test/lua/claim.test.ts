@@ -27,7 +27,7 @@ describe('a claim', () => {
     const [ann, bob] = await shard.claim('sale', 'ann', 'bob');
     expect([ann?.no, bob?.no]).toEqual([1, 2]);
     expect(ann?.at).toBeGreaterThan(1_700_000_000_000);
-    expect(await shard.receipt('sale', 'ann')).toEqual([CODE.FOUND, 1, ann?.at, 'redis']);
+    expect((await shard.receipt('sale', 'ann')).slice(0, 4)).toEqual([CODE.FOUND, 1, ann?.at, 'redis']);
     expect(await shard.stock('sale')).toBe(0);
     const grants = (await shard.outbox()).filter((entry) => entry.kind === 'grant');
     expect(grants).toMatchObject([
@@ -109,13 +109,13 @@ describe('the ceiling', () => {
     await shard.change('sale', { version: 1, delta: 3, ceiling: 2 });
     expect(codes(await shard.claim('sale', 'a', 'b', 'c'))).toEqual([CODE.CLAIMED, CODE.CLAIMED, CODE.LEDGER_BEHIND]);
     const ids = await shard.readOutbox();
-    expect(await shard.acknowledge(ids, { sale: 4 })).toBe(ids.length);
+    expect(await shard.acknowledge(ids, { sale: { ceiling: 4 } })).toBe(ids.length);
     expect(codes(await shard.claim('sale', 'c', 'd'))).toEqual([CODE.CLAIMED, CODE.SOLD_OUT]);
   });
 
   it('is never lowered', async () => {
     await shard.change('sale', { version: 1, delta: 3, ceiling: 2 });
-    await shard.acknowledge([], { sale: 1 });
+    await shard.acknowledge([], { sale: { ceiling: 1 } });
     expect(await redis.hget(shard.keys('sale').coupon, 'ceiling')).toBe('2');
   });
 });

@@ -48,6 +48,8 @@ it('one shard that cannot be right does not keep the others closed, nor its own 
     await claims.claim(couponId, 'bob');
   }
   await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
+  // Its answer tells the witness that everything is committed: it would put the row back.
+  await claims.claim(bad, 'ann');
   await installation.mysql.query('DELETE FROM coupon_claim_log WHERE coupon_id = ? AND claim_no = 1', [bad]);
   await installation.redisServer.restart();
   await claimed(elsewhere, 'cid');
@@ -129,7 +131,9 @@ it('a rebuilder that slept through a take-over settles nothing', async () => {
     const [rows] = await mysql.query<RowDataPacket[]>('SELECT epoch FROM shard WHERE shard = ?', [shard]);
     return Number(rows[0]?.['epoch']);
   };
-  // The sleeper stops at its first transaction, in which it would settle what is pending.
+  const { signal } = new AbortController();
+  // The sleeper stops at its first transaction after it has taken the shard.
+  let transactions = 0;
   let sleeping = (): void => undefined;
   let wake = (): void => undefined;
   const asleep = new Promise<void>((resolve) => (sleeping = resolve));
@@ -138,15 +142,17 @@ it('a rebuilder that slept through a take-over settles nothing', async () => {
     get: (pool, name) => {
       if (name === 'query') return pool.query.bind(pool);
       return async (use: Parameters<Pool['withConnection']>[0]) => {
-        sleeping();
-        await woken;
+        if (++transactions > 1) {
+          sleeping();
+          await woken;
+        }
         return await pool.withConnection(use);
       };
     },
   });
-  const sleeper = rebuildShard(context(sleepy, 'same owner'), shard, await epoch());
+  const sleeper = rebuildShard(context(sleepy, 'same owner'), shard, await epoch(), signal);
   await asleep;
-  expect(await rebuildShard(context(mysql, 'same owner'), shard, await epoch())).toBeGreaterThan(1);
+  expect(await rebuildShard(context(mysql, 'same owner'), shard, await epoch(), signal)).toBeGreaterThan(1);
   // An operator asks for less; the change is not applied yet.
   await mysql.query("UPDATE coupon SET version = 2 WHERE coupon_id = 'halved'");
   await mysql.query(

@@ -21,11 +21,15 @@ describe('the ledger', () => {
   let coupons: CouponsService;
   const outboxEmpty = () =>
     waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
+  /** And every shard open, for the claims too. */
   const everyConnectionBack = () =>
     waitFor(
-      () =>
-        installation.redis.status === 'ready' && [claims, coupons].every((part) => part.unreadyReasons().length === 0),
-      { what: 'every connection to be back' },
+      async () => {
+        const ids = (await coupons.list({ after: '', limit: 100 })).coupons.map(({ couponId }) => couponId);
+        const views = await Promise.all(ids.map((couponId) => claims.coupon(couponId)));
+        return installation.redis.status === 'ready' && views.every((view) => !('status' in view));
+      },
+      { what: 'every connection and every coupon to be back' },
     );
   const claimAll = (couponId: string, who: string[]) => Promise.all(who.map((user) => claims.claim(couponId, user)));
 

@@ -31,7 +31,7 @@ describe('the metrics of', () => {
     await installation.startLedger('ledger-1', ofLedger);
     const coupons = await installation.startCoupons();
     watchCoupons(coupons, ofCoupons);
-    const claims = await installation.startClaims(ofClaims);
+    const claims = await installation.startClaims({}, ofClaims);
     await coupons.create({
       ...{ couponId: 'summer', total: 6, opensAt: null, closesAt: null, returnable: false, ack: undefined },
     });

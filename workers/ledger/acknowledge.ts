@@ -1,4 +1,5 @@
-// Takes committed entries out of a shard's outbox (lua/acknowledge.lua) and raises the ceilings in Redis.
+// Takes committed entries out of a shard's outbox (lua/acknowledge.lua), raises the ceilings in Redis and gives returned units
+// back to stock there.
 import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import { CODE } from '../../lua/codes.js';
 import type { Scripts } from '../../lua/scripts.js';
@@ -10,20 +11,31 @@ export interface Acknowledgement {
   readonly epoch: number;
   /** The state that the shard must be in. */
   readonly state: 'open' | 'rebuilding';
-  /** Only entries whose effect is committed in MySQL. */
+  /** Entries whose effect is committed in MySQL: these, and only these. */
   readonly ids: readonly string[];
-  /** Only ceilings that are committed in MySQL. */
-  readonly ceilings: ReadonlyMap<string, number>;
+  /** What changes in Redis with them. */
+  readonly coupons: ReadonlyMap<string, CouponProgress>;
+}
+
+export interface CouponProgress {
+  /** Highest claim number that MySQL allows by now; 0 leaves it as it is. */
+  ceiling: number;
+  /** Entries of committed returns, none of them among `ids`. */
+  readonly returns: string[];
 }
 
 /** False when the shard is not in that state under that epoch any more: nothing was done. */
 export async function acknowledge(redis: Redis, scripts: Scripts, what: Acknowledgement): Promise<boolean> {
-  const coupons = [...what.ceilings.keys()].map((couponId) => couponKeys(what.shard, couponId).coupon);
+  const keys = [...what.coupons.keys()].flatMap((couponId) => {
+    const { coupon, stock } = couponKeys(what.shard, couponId);
+    return [coupon, stock];
+  });
+  const progress = [...what.coupons.values()].flatMap(({ ceiling, returns }) => [ceiling, returns.length, ...returns]);
   const reply = await runScript(
     redis,
     scripts.acknowledge,
-    [fenceKey(what.shard), outboxKey(what.shard), ...coupons],
-    [what.epoch, what.state, LEDGER_GROUP, what.ids.length, ...what.ids, ...what.ceilings.values()],
+    [fenceKey(what.shard), outboxKey(what.shard), ...keys],
+    [what.epoch, what.state, LEDGER_GROUP, what.ids.length, ...what.ids, ...progress],
   );
   return reply !== CODE.FENCED;
 }

@@ -80,10 +80,11 @@ export class OutboxReader {
     }
     this.#log.warn({ err: error }, 'a consumer group is gone, making it again');
     for (const shard of this.#shards.filter(({ epoch }) => epoch !== undefined)) {
-      // At 0, never at $: what is in the stream has not been written. One that is there already says BUSYGROUP.
+      // At 0, never at $: what is in the stream has not been written. One that is there already says BUSYGROUP; a stream that
+      // is gone stays gone, so that the watch sees it and rebuilds the shard.
       // By its server, since in a cluster ioredis does not know that this command has a key.
       await serverOf(this.#redis, outboxKey(shard.shard))
-        ?.xgroup('CREATE', outboxKey(shard.shard), LEDGER_GROUP, '0', 'MKSTREAM')
+        ?.xgroup('CREATE', outboxKey(shard.shard), LEDGER_GROUP, '0')
         .catch((reason: unknown) => this.#log.debug({ err: reason, shard: shard.shard }, 'group not made'));
     }
   }

@@ -4,11 +4,12 @@
 //   closed   holds nothing: entries that it had been given stay pending in Redis and come again.
 //   open     under one epoch. Accepts entries up to a limit; a batch that fails is tried again, with backoff, until it
 //            succeeds or the shard is closed. MySQL or Redis telling of another epoch closes it.
-import type { RawEntry } from '../../coupons/outbox.js';
+import type { GrantEntry, OutboxEntry, PoisonEntry, RawEntry } from '../../coupons/outbox.js';
 import { parseEntry } from '../../coupons/outbox.js';
 import type { Scripts } from '../../lua/scripts.js';
 import type { Log } from '../../platform/log.js';
 import type { Redis } from '../../platform/redis.js';
+import type { CouponProgress } from './acknowledge.js';
 import { acknowledge } from './acknowledge.js';
 import { backoff } from './backoff.js';
 import type { WriteEntries, WrittenBatch } from './writer-pool.js';
@@ -31,6 +32,8 @@ export class ShardLedger {
   readonly #context: ShardLedgerContext;
   #epoch: number | undefined;
   #queue: RawEntry[] = [];
+  #batch: readonly RawEntry[] = [];
+  #leftovers: RawEntry[] = [];
   #closing = new AbortController();
   #writing: Promise<void> | undefined;
   /** Where the next read begins: an id in what was delivered to us before, or '>' for what is new. */
@@ -61,10 +64,17 @@ export class ShardLedger {
 
   /** Resolves when no write is under way any more. */
   async close(): Promise<void> {
-    this.#epoch = undefined;
-    this.#queue = [];
-    this.#closing.abort();
+    this.#abandon();
     await this.#writing;
+  }
+
+  /** Claims that it had read and not acknowledged when it was closed: a Redis that forgets may have lost them. */
+  get leftovers(): readonly GrantEntry[] {
+    return this.#leftovers.map(parseEntry).filter((entry) => entry.kind === 'grant');
+  }
+
+  forgetLeftovers(): void {
+    this.#leftovers = [];
   }
 
   /** The id to read after, or undefined while there is no room. */
@@ -100,6 +110,7 @@ export class ShardLedger {
     const { signal } = this.#closing;
     while (this.#queue.length > 0 && !signal.aborted) {
       const raw = this.#queue.splice(0, BATCH_MAX);
+      this.#batch = raw;
       for (let attempt = 1; !signal.aborted; attempt++) {
         try {
           await this.#writeOnce(raw);
@@ -111,6 +122,7 @@ export class ShardLedger {
         }
       }
     }
+    this.#batch = [];
     // In the same turn as the last look at the queue, so that nothing is accepted in between and forgotten.
     this.#writing = undefined;
   }
@@ -119,7 +131,10 @@ export class ShardLedger {
     const epoch = this.#epoch;
     if (epoch === undefined) return;
     const { redis, scripts, write, ledgerWindow } = this.#context;
-    const result = await write({ shard: this.shard, epoch, entries: raw.map(parseEntry), ledgerWindow });
+    const parsed = raw.map(parseEntry);
+    const entries = parsed.filter((entry) => isOfEpoch(entry, epoch));
+    const foreign = parsed.filter((entry) => !isOfEpoch(entry, epoch)).map(({ id }) => id);
+    const result = await write({ shard: this.shard, epoch, entries, ledgerWindow });
     if (result.status === 'stale_epoch') {
       this.#lose('MySQL has a newer epoch');
       return;
@@ -127,22 +142,49 @@ export class ShardLedger {
     for (const { entry, reason } of result.refused) {
       this.#context.log.error({ shard: this.shard, entry, reason }, 'outbox entry put aside as a dead letter');
     }
-    await this.#acknowledge(epoch, result, { redis, scripts });
-  }
-
-  async #acknowledge(epoch: number, result: WrittenBatch, { redis, scripts }: { redis: Redis; scripts: Scripts }) {
-    const { ceilings, refused } = result;
-    const ids = [...result.ids, ...refused.map(({ entry }) => entry.id)];
-    if (!(await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids, ceilings }))) {
-      this.#lose('the fence has moved');
-    }
+    const { ids, coupons } = progressOf(result, entries);
+    const gone = [...ids, ...foreign];
+    const acknowledged = { shard: this.shard, epoch, state: 'open', ids: gone, coupons } as const;
+    if (!(await acknowledge(redis, scripts, acknowledged))) this.#lose('the fence has moved');
+    else if (foreign.length > 0)
+      this.#context.log.error({ shard: this.shard, entries: foreign }, 'outbox entries of another epoch dropped');
   }
 
   /** Another epoch: whoever watches the shards finds it closed, and rebuilds it or opens it again. */
   #lose(why: string): void {
     this.#context.log.warn({ shard: this.shard, epoch: this.#epoch }, `shard closed: ${why}`);
+    this.#abandon();
+  }
+
+  #abandon(): void {
+    if (this.#epoch !== undefined) this.#leftovers.push(...this.#batch, ...this.#queue);
     this.#epoch = undefined;
     this.#queue = [];
     this.#closing.abort();
   }
+}
+
+/**
+ * What is of another epoch was settled by the rebuild after it and told to nobody, or comes from a Redis that is not the one of
+ * this epoch, which then refuses to have it dropped. A dead letter is of no epoch any more.
+ */
+function isOfEpoch(entry: OutboxEntry | PoisonEntry, epoch: number): boolean {
+  return entry.kind === 'poison' || entry.letter !== undefined || entry.epoch === epoch;
+}
+
+/** What Redis is told of a written batch: plain entries, and per coupon its ceiling and its returns. */
+function progressOf(
+  { ids, refused, ceilings }: WrittenBatch,
+  entries: readonly (OutboxEntry | PoisonEntry)[],
+): { ids: string[]; coupons: Map<string, CouponProgress> } {
+  const coupons = new Map<string, CouponProgress>();
+  for (const [couponId, ceiling] of ceilings) coupons.set(couponId, { ceiling, returns: [] });
+  const written = new Set(ids);
+  for (const entry of entries) {
+    if (entry.kind !== 'return' || !written.delete(entry.id)) continue;
+    const progress = coupons.get(entry.couponId) ?? { ceiling: 0, returns: [] };
+    progress.returns.push(entry.id);
+    coupons.set(entry.couponId, progress);
+  }
+  return { ids: [...written, ...refused.map(({ entry }) => entry.id)], coupons };
 }

@@ -4,12 +4,15 @@
 import { fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { ShardRow } from '../../coupons/shards.js';
 import { readShards } from '../../coupons/shards.js';
+import { closeForLateReports, insertLeftovers, readSilent } from '../../coupons/witnesses.js';
+import type { Attendance, ReportedClaim } from '../../coupons/witnesses.js';
 import { runScript } from '../../lua/scripts.js';
 import { messageOf } from '../../platform/errors.js';
 import { pause } from './backoff.js';
 import type { RebuildContext } from './rebuild/lease.js';
 import { RebuildOvertaken } from './rebuild/lease.js';
 import { rebuildShard } from './rebuild/rebuild.js';
+import { DeadWorkers } from './retire-workers.js';
 import type { ShardLedger } from './shard-ledger.js';
 
 /** Bounds how long a shard stays fenced before its rebuild begins. */
@@ -20,6 +23,8 @@ const ABANDONED_AFTER_MS = 30_000;
 const REBUILD_PAUSE_MS = 1_000;
 const TAKE_OVER_INTERVAL_MS = 5_000;
 const TAKE_OVER_COUNT = 1_000;
+
+type WitnessedClaims = Omit<ReportedClaim, 'id' | 'epoch'>[];
 
 export class ShardWatch {
   readonly #context: RebuildContext;
@@ -32,7 +37,7 @@ export class ShardWatch {
   constructor(context: RebuildContext, consumer: string, shards: readonly ShardLedger[]) {
     this.#context = context;
     this.#consumer = consumer;
-    this.#shards = shards.map((ledger) => new WatchedShard(ledger));
+    this.#shards = shards.map((ledger) => new WatchedShard(ledger, new DeadWorkers(context)));
   }
 
   start(): void {
@@ -60,7 +65,10 @@ export class ShardWatch {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        for (const row of await readShards(this.#context.mysql)) this.#begin(row);
+        const { mysql } = this.#context;
+        await closeForLateReports(mysql);
+        const silent = await readSilent(mysql, 'current epochs');
+        for (const row of await readShards(mysql)) this.#begin(row, silent);
         this.#trouble = '';
       } catch (error) {
         this.#trouble = this.#report(error, this.#trouble);
@@ -70,10 +78,11 @@ export class ShardWatch {
   }
 
   /** One look at a time: a row that was read while a look was under way is dropped, since the next one comes soon. */
-  #begin(row: ShardRow): void {
+  #begin(row: ShardRow, silent: readonly Attendance[]): void {
     const shard = this.#shards[row.shard];
     if (shard === undefined || shard.look !== undefined || this.#stopping.signal.aborted) return;
-    shard.look = this.#look(shard, row)
+    const registered = silent.filter((one) => one.shard === row.shard && one.epoch === row.epoch);
+    shard.look = this.#look(shard, row, registered)
       .then(
         () => {
           shard.trouble = '';
@@ -88,39 +97,61 @@ export class ShardWatch {
       });
   }
 
-  async #look(shard: WatchedShard, row: ShardRow): Promise<void> {
+  async #look(shard: WatchedShard, row: ShardRow, registered: readonly Attendance[]): Promise<void> {
     const { ledger } = shard;
     if (!(await this.#stands(row))) {
-      await ledger.close();
       await this.#rebuild(shard, row.epoch);
       return;
     }
     if (ledger.epoch !== row.epoch) {
       await ledger.close();
+      await this.#reportLeftovers(ledger);
       ledger.open(row.epoch);
     }
     await this.#takeOver(shard);
+    await shard.deadWorkers.retire(registered);
   }
 
   async #stands(row: ShardRow): Promise<boolean> {
     if (row.state !== 'open') return false;
     const { redis, scripts } = this.#context;
-    return (await runScript(redis, scripts.fence_state, [fenceKey(row.shard)], [row.epoch])) === 1;
+    const keys = [fenceKey(row.shard), outboxKey(row.shard)];
+    return (await runScript(redis, scripts.fence_state, keys, [row.epoch])) === 1;
+  }
+
+  #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
   }
 
   /** A shard that cannot be rebuilt now is left for a later look. */
   async #rebuild(shard: WatchedShard, seenEpoch: number): Promise<void> {
-    if (shard.rebuildNotBefore > performance.now() || this.#stopping.signal.aborted) return;
-    const { log } = this.#context;
     const { ledger } = shard;
+    await ledger.close();
+    if (shard.rebuildNotBefore > performance.now() || this.#isStopping()) return;
+    const { log } = this.#context;
     try {
-      const epoch = await rebuildShard(this.#context, ledger.shard, seenEpoch);
+      await this.#reportLeftovers(ledger);
+      const epoch = await rebuildShard(this.#context, ledger.shard, seenEpoch, this.#stopping.signal);
       if (epoch !== undefined) ledger.open(epoch);
     } catch (error) {
+      if (this.#isStopping()) return;
       shard.rebuildNotBefore = performance.now() + REBUILD_PAUSE_MS;
       if (error instanceof RebuildOvertaken) log.info({ shard: ledger.shard }, `rebuild given up: ${error.message}`);
       else log.error({ err: error, shard: ledger.shard }, 'rebuild failed, trying again');
     }
+  }
+
+  /** Another ledger rebuilds, or has rebuilt, the shard: what only this process still holds may be of use to it. */
+  async #reportLeftovers(ledger: ShardLedger): Promise<void> {
+    const epochs = new Map<number, WitnessedClaims>();
+    for (const { couponId, claimNo, userId, at, epoch } of ledger.leftovers) {
+      const claims = epochs.get(epoch) ?? [];
+      claims.push({ couponId, claimNo, userId, at, returnedAt: undefined });
+      epochs.set(epoch, claims);
+    }
+    for (const [epoch, claims] of epochs)
+      await insertLeftovers(this.#context.mysql, { worker: this.#consumer, shard: ledger.shard, epoch, claims });
+    ledger.forgetLeftovers();
   }
 
   /** Entries of dead consumers become ours. */
@@ -154,6 +185,7 @@ export class ShardWatch {
 /** What the watch knows of one shard. */
 class WatchedShard {
   readonly ledger: ShardLedger;
+  readonly deadWorkers: DeadWorkers;
   /** The look that is under way. */
   look: Promise<void> | undefined;
   looked = false;
@@ -163,7 +195,8 @@ class WatchedShard {
   rebuildNotBefore = -Infinity;
   takenOverAt = -Infinity;
 
-  constructor(ledger: ShardLedger) {
+  constructor(ledger: ShardLedger, deadWorkers: DeadWorkers) {
     this.ledger = ledger;
+    this.deadWorkers = deadWorkers;
   }
 }

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { identify } from '../../../platform/embedded/process-record.js';
+import { identify } from '../../../platform/process-identity.js';
 import type { RowDataPacket } from '../../../platform/mysql.js';
 import { makeScratchFolder } from '../../harness/scratch.js';
 import { waitFor } from '../../harness/wait-for.js';

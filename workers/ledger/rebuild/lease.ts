@@ -1,4 +1,4 @@
-// The right to rebuild one shard: an epoch and a token, taken by compare-and-set on the shard's row. Every write of a
+// The right to rebuild one shard: an epoch and a token, taken under a lock on the shard's row. Every write of a
 // rebuild goes through here or checks the same two, so a rebuild that was overtaken, or that slept, stops by itself.
 import { randomUUID } from 'node:crypto';
 import { CODE } from '../../../lua/codes.js';
@@ -33,34 +33,43 @@ export class Lease {
   readonly shard: number;
   readonly epoch: number;
   readonly token: string;
+  /** The epoch under which the shard was last open: whoever has been answered since was answered under this one. */
+  readonly openedEpoch: number;
+  /** Undefined once an earlier attempt of this rebuild has settled who holds what of that epoch. */
+  readonly ungatheredEpoch: number | undefined;
   readonly context: RebuildContext;
 
-  private constructor(context: RebuildContext, shard: number, epoch: number, token: string) {
+  private constructor(context: RebuildContext, shard: number, seen: RowDataPacket) {
     this.context = context;
     this.shard = shard;
-    this.epoch = epoch;
-    this.token = token;
+    this.epoch = Number(seen['epoch']) + 1;
+    this.openedEpoch = Number(seen['opened_epoch']);
+    this.ungatheredEpoch = Number(seen['gathered_epoch']) < this.openedEpoch ? this.openedEpoch : undefined;
+    this.token = randomUUID();
   }
 
   /** Undefined when somebody else is at it, or has a newer epoch than `seenEpoch` already. */
   static async take(context: RebuildContext, shard: number, seenEpoch: number): Promise<Lease | undefined> {
-    const [rows] = await context.mysql.query<RowDataPacket[]>(
-      `SELECT epoch, state, owner, updated_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND AS abandoned
-         FROM shard WHERE shard = ?`,
-      [LEASE_MS * 1_000, shard],
-    );
-    const row = rows[0];
-    if (row === undefined) throw new Error(`MySQL has no row for shard ${shard}`);
-    const othersRebuild = row['state'] === 'rebuilding' && String(row['owner']) !== context.owner;
-    if (othersRebuild && row['abandoned'] !== 1) return undefined;
-    if (Number(row['epoch']) !== seenEpoch) return undefined;
-    const lease = new Lease(context, shard, seenEpoch + 1, randomUUID());
-    const [taken] = await context.mysql.query<ResultSetHeader>(
-      `UPDATE shard SET epoch = ?, token = ?, owner = ?, state = 'rebuilding', updated_at = UTC_TIMESTAMP(3)
-        WHERE shard = ? AND epoch = ?`,
-      [lease.epoch, lease.token, context.owner, shard, seenEpoch],
-    );
-    return taken.affectedRows === 1 ? lease : undefined;
+    return await inTransaction(context.mysql, async (connection) => {
+      const [rows] = await connection.query<RowDataPacket[]>(
+        `SELECT epoch, opened_epoch, gathered_epoch, state, owner,
+                updated_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND AS abandoned
+           FROM shard WHERE shard = ? FOR UPDATE`,
+        [LEASE_MS * 1_000, shard],
+      );
+      const row = rows[0];
+      if (row === undefined) throw new Error(`MySQL has no row for shard ${shard}`);
+      const othersRebuild = row['state'] === 'rebuilding' && String(row['owner']) !== context.owner;
+      if (othersRebuild && row['abandoned'] !== 1) return undefined;
+      if (Number(row['epoch']) !== seenEpoch) return undefined;
+      const lease = new Lease(context, shard, row);
+      await connection.query<ResultSetHeader>(
+        `UPDATE shard SET epoch = ?, token = ?, owner = ?, state = 'rebuilding', updated_at = UTC_TIMESTAMP(3)
+          WHERE shard = ?`,
+        [lease.epoch, lease.token, context.owner, shard],
+      );
+      return lease;
+    });
   }
 
   /** Shows others that this rebuild moves. */
@@ -72,7 +81,7 @@ export class Lease {
     if (renewed.affectedRows === 0) throw this.#overtakenInMysql();
   }
 
-  /** `work` in one transaction of MySQL, during which nobody takes a newer epoch. */
+  /** `work` in one transaction of MySQL, during which nobody takes a newer epoch, and nobody reports. */
   async transaction<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     return await inTransaction(this.context.mysql, async (connection) => {
       await this.#hold(connection);
@@ -80,12 +89,25 @@ export class Lease {
     });
   }
 
+  /** Who holds what of the last open epoch is settled: what an outbox gives of it from now on was told to nobody. */
+  async markGathered(): Promise<void> {
+    await this.transaction(async (connection) => {
+      await connection.query<ResultSetHeader>('UPDATE shard SET gathered_epoch = opened_epoch WHERE shard = ?', [
+        this.shard,
+      ]);
+    });
+  }
+
+  /** Throws `RebuildOvertaken` also when somebody has reported since the reports were read: the rebuild begins again. */
   async open(): Promise<void> {
     const [opened] = await this.context.mysql.query<ResultSetHeader>(
-      "UPDATE shard SET state = 'open', updated_at = UTC_TIMESTAMP(3) WHERE shard = ? AND token = ?",
-      [this.shard, this.token],
+      `UPDATE shard SET state = 'open', opened_epoch = ?, updated_at = UTC_TIMESTAMP(3)
+        WHERE shard = ? AND token = ? AND NOT EXISTS (SELECT 1 FROM claim_report WHERE claim_report.shard = ?)`,
+      [this.epoch, this.shard, this.token, this.shard],
     );
-    if (opened.affectedRows === 0) throw this.#overtakenInMysql();
+    if (opened.affectedRows === 1) return;
+    await this.renew();
+    throw new RebuildOvertaken(`a report for shard ${this.shard} came late`);
   }
 
   /** Runs one of the scripts that take epoch and token as their first arguments. */
@@ -99,7 +121,7 @@ export class Lease {
 
   async #hold(connection: Queryable): Promise<void> {
     const [rows] = await connection.query<RowDataPacket[]>(
-      'SELECT epoch, token FROM shard WHERE shard = ? LOCK IN SHARE MODE',
+      'SELECT epoch, token FROM shard WHERE shard = ? FOR UPDATE',
       [this.shard],
     );
     if (Number(rows[0]?.['epoch']) === this.epoch && String(rows[0]?.['token']) === this.token) return;

@@ -1,0 +1,306 @@
+// Redis forgets: the shard is rebuilt from the rows of MySQL, the surviving outbox and what witnesses report; what nobody can
+// tell of is withheld. On a real Redis that keeps nothing over a restart, and a real MariaDB.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { ClaimOutcome, ClaimService } from '../../cluster/claims/claim-service.js';
+import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
+import type { CouponsService } from '../../coupons/coupons.js';
+import { outboxKey, shardOf } from '../../coupons/keys.js';
+import { readShard } from '../../coupons/shards.js';
+import { insertWorker, registerEpochs } from '../../coupons/witnesses.js';
+import type { ProcessIdentity } from '../../platform/process-identity.js';
+import { identify, thisProcess } from '../../platform/process-identity.js';
+import { FaultProxy } from '../../verify/fault-proxy.js';
+import { atEndOfFile } from '../harness/cleanup.js';
+import type { Installation } from '../harness/installation.js';
+import { createInstallation } from '../harness/installation.js';
+import type { TestServer } from '../harness/servers.js';
+import { startTestRedis } from '../harness/servers.js';
+import { waitFor } from '../harness/wait-for.js';
+
+const SHARDS = 2;
+let installation: Installation;
+let redisServer: TestServer;
+let claims: RunningClaimService;
+let coupons: CouponsService;
+let ledger: Awaited<ReturnType<Installation['startLedger']>>;
+
+beforeEach(async () => {
+  await installWith({ SHARD_COUNT: String(SHARDS) });
+});
+
+/** On a Redis that keeps nothing over a restart. */
+async function installWith(env: Record<string, string>): Promise<void> {
+  redisServer = await startTestRedis({ persistence: false });
+  installation = await createInstallation({ ...env, REDIS_URL: redisServer.url });
+  ledger = await installation.startLedger();
+  claims = await installation.startClaims();
+  coupons = await installation.startCoupons();
+}
+
+const create = (couponId: string, total: number, returnable = false) =>
+  coupons.create({ couponId, total, opensAt: null, closesAt: null, ack: 'redis', returnable });
+const users = (count: number, prefix = 'user') => Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
+const claimAll = (couponId: string, who: readonly string[], by: ClaimService = claims) =>
+  Promise.all(who.map((user) => by.claim(couponId, user)));
+const numbers = (outcomes: readonly ClaimOutcome[]) =>
+  outcomes.map((outcome) => (outcome.status === 'refused' ? outcome.code : outcome.receipt.claimNo));
+const outboxEmpty = () => waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'an empty outbox' });
+/** As if everything that is in Redis had been lost, while nobody takes it to MySQL. */
+const loseEverything = async (): Promise<void> => {
+  await redisServer.restart();
+  ledger = await installation.startLedger();
+  await everyShardOpen();
+};
+/** Open for `claims`, with its coupons. */
+const everyShardOpen = async (): Promise<void> => {
+  const ids = (await coupons.list({ after: '', limit: 100 })).coupons.map(({ couponId }) => couponId);
+  await waitFor(
+    async () => {
+      const views = await Promise.all(ids.map((couponId) => claims.coupon(couponId)));
+      return views.every((view) => !('status' in view));
+    },
+    { what: 'every coupon to be there again' },
+  );
+};
+const stopLedger = async (): Promise<void> => {
+  await outboxEmpty();
+  await ledger.drain();
+};
+const violated = async () =>
+  (await coupons.audit()).invariants.filter(({ violations }) => violations > 0).map(({ examples }) => examples);
+
+describe('a Redis that comes back empty', () => {
+  it('costs no claim that a living worker told, and gives nobody a second one', async () => {
+    await create('kept', 30);
+    await stopLedger();
+    const told = await claimAll('kept', users(20));
+    await loseEverything();
+    const again = await claimAll('kept', users(20));
+    expect(numbers(again)).toEqual(numbers(told));
+    const rest = await claimAll('kept', users(20, 'new'));
+    expect(rest.filter(({ status }) => status === 'claimed')).toHaveLength(10);
+    expect(rest.filter((one) => one.status === 'refused' && one.code === 'sold_out')).toHaveLength(10);
+    await outboxEmpty();
+    expect((await installation.claimRows('kept')).map(({ claimNo }) => claimNo)).toEqual(
+      Array.from({ length: 30 }, (_, i) => i + 1),
+    );
+    expect(await violated()).toEqual([]);
+  });
+
+  it('costs no return that a living worker told', async () => {
+    await create('given-back', 2, true);
+    await stopLedger();
+    await claimAll('given-back', ['ann', 'bob']);
+    const returned = await claims.returnClaim('given-back', 'ann');
+    await loseEverything();
+    expect(await claims.returnClaim('given-back', 'ann')).toEqual(returned);
+    expect(numbers(await claimAll('given-back', ['ann', 'cid', 'dan']))).toEqual(['returned', 3, 'sold_out']);
+    await outboxEmpty();
+    expect(await violated()).toEqual([]);
+  });
+
+  it('costs nothing that the ledger had read, also when the worker that told it is dead', async () => {
+    await create('read', 5);
+    await outboxEmpty();
+    await installation.mysql.withConnection(async (connection) => {
+      // The ledger reads the entries and cannot write them.
+      await connection.query('LOCK TABLES coupon_claim_log READ');
+      await claimAll('read', ['ann', 'bob']);
+      await waitFor(async () => (await pendingEntries('read')) === 2, { what: 'the ledger to read' });
+      await claims.stop();
+      await registerDead('read');
+      await redisServer.restart();
+      await connection.query('UNLOCK TABLES');
+    });
+    await waitFor(async () => (await installation.claimRows('read')).length === 2, { what: 'both rows' });
+  });
+});
+
+describe('a worker that died before it could report', () => {
+  it('has all numbers withheld that it may have told, until an operator releases them', async () => {
+    await create('doubtful', 10);
+    const before = await claimAll('doubtful', ['ann', 'bob', 'cid']);
+    await stopLedger();
+    await registerDead('doubtful');
+    await loseEverything();
+    expect(numbers(await claimAll('doubtful', ['ann', 'bob', 'cid']))).toEqual(numbers(before));
+    // Nobody knows what the dead one told: nothing is left to hand out, and nothing is sold out.
+    expect(numbers(await claimAll('doubtful', ['dan']))).toEqual(['fenced']);
+    expect(await claims.coupon('doubtful')).toMatchObject({ state: 'withheld', remaining: 0 });
+    expect(await coupons.show('doubtful')).toMatchObject({ withheld: 7, live: { remaining: 0, claimed: 3 } });
+    expect(await violated()).toEqual([]);
+
+    await coupons.releaseWithheld('doubtful');
+    const dan = await waitFor(async () => claimedBy('doubtful', 'dan'), { what: 'the units to come back' });
+    expect(dan).toBe(11);
+    expect(numbers(await claimAll('doubtful', users(7)))).toEqual([12, 13, 14, 15, 16, 17, 'sold_out']);
+    await outboxEmpty();
+    expect(await coupons.show('doubtful')).toMatchObject({ withheld: 0, ledger: { claimed: 10 } });
+    expect(await violated()).toEqual([]);
+  });
+
+  it('has no more withheld than the ceiling let it tell', async () => {
+    await installWith({ SHARD_COUNT: '1', LEDGER_WINDOW: '4' });
+    await create('bounded', 100);
+    await claimAll('bounded', ['ann']);
+    await stopLedger();
+    await registerDead('bounded');
+    await loseEverything();
+    expect(await coupons.show('bounded')).toMatchObject({ withheld: 4, live: { remaining: 95 } });
+    expect(numbers(await claimAll('bounded', ['bob']))).toEqual([6]);
+    await outboxEmpty();
+    expect(await violated()).toEqual([]);
+  });
+
+  it('is forgotten when the ledger has everything that it can have told', async () => {
+    await create('settled', 10);
+    const worker = await registerDead('settled');
+    await claimAll('settled', ['ann']);
+    await outboxEmpty();
+    await waitFor(async () => !(await isRegistered(worker)), { what: 'the dead worker to be retired' });
+    await ledger.drain();
+    await loseEverything();
+    expect(await coupons.show('settled')).toMatchObject({ withheld: 0, live: { remaining: 9 } });
+  });
+});
+
+describe('a worker that cannot be heard in time', () => {
+  it('has its numbers withheld, and fills them when it reports late', async () => {
+    await create('late', 10);
+    await stopLedger();
+    const { proxy, slow } = await startCutOffClaims();
+    await claimAll('late', ['ann'], slow);
+    const told = await claimAll('late', ['bob', 'cid'], slow);
+    proxy.misbehave('refuse');
+    await redisServer.restart();
+    ledger = await installation.startLedger();
+    await everyShardOpen();
+    expect(await coupons.show('late')).toMatchObject({ withheld: 10 });
+    expect(numbers(await claimAll('late', ['dan']))).toEqual(['fenced']);
+
+    proxy.behave();
+    await waitFor(async () => (await coupons.show('late')).withheld === 0, { what: 'the late report' });
+    expect(
+      await waitFor(
+        async () => {
+          const again = numbers(await claimAll('late', ['bob', 'cid']));
+          return !again.includes('fenced') && again;
+        },
+        { what: 'the shard to open again' },
+      ),
+    ).toEqual(numbers(told));
+    // Numbers 4 to 10 stay void.
+    expect(numbers(await claimAll('late', users(8)))).toEqual([11, 12, 13, 14, 15, 16, 17, 'sold_out']);
+    await outboxEmpty();
+    expect(await violated()).toEqual([]);
+  });
+
+  it('tells nobody anything of an epoch that it has reported', async () => {
+    await create('promised', 10);
+    const reply = await startSlowRedis();
+    // Long enough to see that the script has run while its reply is on the way.
+    reply.proxy.misbehave('delay', 1_000);
+    const answer = reply.claims.claim('promised', 'ann');
+    await waitFor(async () => (await coupons.show('promised')).live?.claimed === 1, { what: 'the script to run' });
+    reply.proxy.misbehave('hold');
+    const epoch = async () => (await readShard(installation.mysql, shardOf('promised', SHARDS))).epoch;
+    const before = await epoch();
+    await coupons.rebuildShard(shardOf('promised', SHARDS));
+    await waitFor(async () => (await epoch()) > before && claims.unreadyReasons().length === 0, {
+      what: 'a new epoch',
+    });
+    reply.proxy.behave();
+    expect(await answer).toEqual({ status: 'refused', code: 'outcome_unknown' });
+  });
+});
+
+it('an outbox that is deleted under an open shard costs nothing that a living worker told', async () => {
+  await create('deleted', 10);
+  await stopLedger();
+  const told = await claimAll('deleted', ['ann', 'bob']);
+  await installation.redis.del(outboxKey(shardOf('deleted', SHARDS)));
+  ledger = await installation.startLedger();
+  await waitFor(async () => (await installation.claimRows('deleted')).length === 2, { what: 'both rows' });
+  await everyShardOpen();
+  expect(numbers(await claimAll('deleted', ['ann', 'bob', 'cid']))).toEqual([...numbers(told), 3]);
+});
+
+it('a worker leaves the register when it stops with nothing unconfirmed, and stays in it otherwise', async () => {
+  await create('leaving', 10);
+  await claimAll('leaving', ['ann']);
+  await claims.stop(Date.now() + 20_000);
+  expect(await registrations()).toBe(0);
+  claims = await installation.startClaims();
+  await stopLedger();
+  await claimAll('leaving', ['bob']);
+  await claims.stop();
+  expect(await registrations()).toBe(SHARDS);
+});
+
+async function claimedBy(couponId: string, user: string): Promise<number | undefined> {
+  const outcome = await claims.claim(couponId, user);
+  return outcome.status === 'refused' ? undefined : outcome.receipt.claimNo;
+}
+
+async function pendingEntries(couponId: string): Promise<number> {
+  const [count] = (await installation.redis.xpending(outboxKey(shardOf(couponId, SHARDS)), 'ledger')) as [number];
+  return count;
+}
+
+/** A worker that may have answered under the epoch of the coupon's shard, and whose process has ended. */
+async function registerDead(couponId: string): Promise<string> {
+  const worker = `dead-${couponId}`;
+  const shard = shardOf(couponId, installation.settings.shardCount);
+  const { epoch } = await readShard(installation.mysql, shard);
+  await insertWorker(
+    installation.mysql,
+    { worker, process: { ...thisProcess(), ...(await endedProcess()) } },
+    'http-9',
+  );
+  await registerEpochs(installation.mysql, worker, [{ shard, epoch }]);
+  return worker;
+}
+
+async function endedProcess(): Promise<ProcessIdentity> {
+  const child = spawn('sleep', ['60']);
+  const identity = identify(child.pid ?? 0);
+  if (identity === undefined) throw new Error('the child has no identity');
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+  return identity;
+}
+
+async function isRegistered(worker: string): Promise<boolean> {
+  const [rows] = await installation.mysql.query<never[]>('SELECT 1 FROM worker_epoch WHERE worker = ?', [worker]);
+  return rows.length > 0;
+}
+
+async function registrations(): Promise<number> {
+  const [rows] = await installation.mysql.query<never[]>('SELECT 1 FROM worker_epoch');
+  return rows.length;
+}
+
+/** A claim service whose way to MySQL can be cut. */
+async function startCutOffClaims(): Promise<{ proxy: FaultProxy; slow: ClaimService }> {
+  const url = new URL(installation.settings.mysqlUrl ?? '');
+  const proxy = await startProxy(Number(url.port));
+  url.port = String(proxy.port);
+  return { proxy, slow: await installation.startClaims({ mysqlUrl: url.href }) };
+}
+
+/** A claim service whose way to Redis can be held up. */
+async function startSlowRedis(): Promise<{ proxy: FaultProxy; claims: ClaimService }> {
+  const url = new URL(installation.settings.redisUrl ?? '');
+  const proxy = await startProxy(Number(url.port));
+  url.port = String(proxy.port);
+  return { proxy, claims: await installation.startClaims({ redisUrl: url.href, claimTimeoutMs: 30_000 }) };
+}
+
+async function startProxy(port: number): Promise<FaultProxy> {
+  const proxy = await FaultProxy.start(port, Math.random);
+  atEndOfFile(() => proxy.stop());
+  return proxy;
+}
