@@ -3,7 +3,8 @@
 // Here each command is written once, to the master that its slot belongs to, or rejected at once.
 //
 //   a master dies      what was in flight is rejected; its slots are refused until the map names another one.
-//   a master is mute   the command that ran into its time limit ends the connection, as with a single server.
+//   a master is mute   the command that ran into its time limit ends the connection, as with a single server; so does a map
+//                      that has another master for its slots.
 //   a slot has moved   the command is rejected with MOVED or ASK, and did not run. It is not followed: a shard that is found
 //                      on another server has to be rebuilt there anyway.
 //
@@ -26,6 +27,8 @@ type Sending = Parameters<Cluster['sendCommand']>;
 
 export class RequestCluster extends Cluster {
   readonly #log: Log;
+  /** As the map had them when it was read last. */
+  #masters: readonly Server[] = [];
   readonly #slots = new Map<string, number>();
   #soonMs = SOON_MS_MIN;
   #soon: NodeJS.Timeout | undefined;
@@ -52,6 +55,7 @@ export class RequestCluster extends Cluster {
       node.options.enableOfflineQueue = false;
       if (node.options.readOnly !== true) node.connect().catch(() => undefined);
     });
+    this.on('refresh', this.#leaveDeposed);
     this.on('-node', this.#refreshSoon);
     this.on('node error', (error: Error, node: string) => {
       if (!this.#reported) log.warn({ err: error, node }, 'a node of the Redis Cluster does not answer');
@@ -102,6 +106,13 @@ export class RequestCluster extends Cluster {
     if (error.message === 'Command timed out' && master.status === 'ready') master.disconnect(true);
     this.#refreshSoon();
   }
+
+  /** What is in flight to a master that is none any more has waited long enough. */
+  readonly #leaveDeposed = (): void => {
+    const masters = this.nodes('master');
+    for (const known of this.#masters) if (!masters.includes(known)) known.disconnect(true);
+    this.#masters = masters;
+  };
 
   readonly #refreshSoon = (): void => {
     if (this.#soon !== undefined || this.status !== 'ready') return;

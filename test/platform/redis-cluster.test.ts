@@ -130,4 +130,45 @@ describe('a master that is mute', () => {
     }
     await waitFor(async () => (await redis.incr(mute)) > 0, { what: 'whoever serves the slot now' });
   });
+
+  it('costs less when another one takes over before that', async () => {
+    const patient = connectRedis(
+      cluster.url,
+      { kind: 'request', commandTimeoutMs: 60_000 },
+      createLog('test', 'silent'),
+    );
+    const [, mute = ''] = KEYS;
+    await whenRedisReady(patient, 10_000);
+    await waitFor(() => serverOf(patient, mute), { what: 'the connection' });
+    const { server } = await cluster.masterOf(mute);
+    process.kill(server.pid, 'SIGSTOP');
+    try {
+      await expect(patient.incr(mute)).rejects.toThrow('Connection is closed');
+      await waitFor(async () => (await patient.incr(mute)) > 0, { what: 'the new master' });
+    } finally {
+      process.kill(server.pid, 'SIGCONT');
+      patient.disconnect();
+    }
+  });
+});
+
+it('waits for a cluster that is not there, at its start and afterwards', async () => {
+  for (const { server } of cluster.nodes) await server.kill();
+  await waitFor(() => mastersOf(redis).length === 0, { what: 'every connection to break' });
+  await expect(redis.incr('{s00}:count')).rejects.toThrow('Redis command was not sent');
+  const early = connectRedis(
+    cluster.url,
+    { kind: 'request', commandTimeoutMs: COMMAND_TIMEOUT_MS },
+    createLog('test', 'silent'),
+  );
+  try {
+    await expect(whenRedisReady(early, 500)).rejects.toThrow('did not answer');
+    for (const { server } of cluster.nodes) await server.restart();
+    await allConnected();
+    for (const client of [redis, early]) {
+      await waitFor(async () => (await client.incr('{s00}:count')) > 0, { what: 'the cluster to be back' });
+    }
+  } finally {
+    early.disconnect();
+  }
 });
