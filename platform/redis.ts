@@ -1,7 +1,7 @@
 // Connections to Redis, one kind per purpose, because what is right for a claim is wrong for a job. One server and a Redis
 // Cluster look alike to the rest of the project, as long as a command names its keys. Nothing else creates an ioredis client.
 import { Cluster, Redis as Server } from 'ioredis';
-import type { RedisOptions } from 'ioredis';
+import type { ClusterOptions, RedisOptions } from 'ioredis';
 import type { Log } from './log.js';
 import { RequestCluster } from './redis-cluster.js';
 import { clusterSeeds } from './redis-url.js';
@@ -59,7 +59,7 @@ function connectCluster(url: string, purpose: RedisPurpose, log: Log): Cluster {
   const nodes = [...seeds.nodes];
   const cluster =
     purpose.kind === 'jobs'
-      ? new Cluster(nodes, { clusterRetryStrategy: reconnectDelay, redisOptions: { ...jobsOptions, ...access } })
+      ? new Cluster(nodes, { ...jobsClusterOptions, redisOptions: { ...jobsOptions, ...access } })
       : new RequestCluster(nodes, reconnectDelay, { ...requestOptions(purpose), ...access }, log);
   cluster.on('+node', (node: Server) => node.on('ready', () => cluster.emit(SERVER_READY, node)));
   return cluster;
@@ -96,6 +96,18 @@ const sharedOptions: RedisOptions = {
 };
 
 const jobsOptions: RedisOptions = { ...sharedOptions, maxRetriesPerRequest: null };
+
+/**
+ * In a cluster ioredis counts attempts, two for each delay while a master is away. BullMQ takes a job up again up to a minute
+ * after its end could not be written, so commands should outlast a failover: these wait for 30 s.
+ */
+const jobsClusterOptions: ClusterOptions = {
+  clusterRetryStrategy: reconnectDelay,
+  slotsRefreshInterval: 5_000,
+  retryDelayOnFailover: 200,
+  retryDelayOnClusterDown: 200,
+  maxRedirections: 300,
+};
 
 function requestOptions(purpose: { commandTimeoutMs: number }): RedisOptions {
   return {
