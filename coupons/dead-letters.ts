@@ -50,7 +50,8 @@ export interface DeadLetter {
 /** Writes letters for entries that were refused, in the caller's transaction. Throws when the shard has too many. */
 export async function writeLetters(connection: Queryable, shard: number, refused: readonly Refused[]): Promise<void> {
   const room = LETTERS_MAX - (await countLetters(connection, shard));
-  if (refused.length > room)
+  const fresh = refused.filter(({ entry }) => entry.letter === undefined);
+  if (fresh.length > Math.max(0, room))
     throw new Error(`shard ${shard} has ${LETTERS_MAX} dead letters: nothing more is put aside`);
   for (const one of refused) {
     if (!(await countAttempt(connection, one))) await insertLetter(connection, shard, one);

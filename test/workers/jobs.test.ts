@@ -1,4 +1,5 @@
 // Jobs outlive what Redis forgets: with the real BullMQ on a real Redis that is restarted, emptied and flushed.
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createLog } from '../../platform/log.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
@@ -27,6 +28,7 @@ const table: Job[] = [
       return Promise.resolve();
     },
   },
+  { name: 'slow', attempts: 1, backoffMs: 50, run: () => delay(100) },
   {
     name: 'deliver',
     attempts: 5,
@@ -97,6 +99,12 @@ it('run again after Redis was stopped for longer than anybody waits', async () =
   await expect(redis.ping()).rejects.toThrow('Command timed out');
   process.kill(server.pid, 'SIGCONT');
   await running();
+});
+
+it('run on schedule before a backlog of requested ones', async () => {
+  for (let n = 0; n < 500; n++) await jobs.add('slow', `slow.${n}`, {});
+  await running();
+  expect(await redis.zcard('{stampede}:jobs:prioritized')).toBeGreaterThan(0);
 });
 
 it('are done once for one id, and tried again with backoff until they succeed', async () => {

@@ -20,6 +20,8 @@ const FAILED_KEPT_MAX = 1_000;
 const CLOSE_LIMIT_MS = 10_000;
 /** Runs at the same time, so that a long one does not keep the others waiting. */
 const CONCURRENCY = 8;
+/** Jobs without a priority go first: a backlog of requested ones does not keep the schedules waiting. */
+const AFTER_SCHEDULED = 1;
 const WATCH_INTERVAL_MS = 2_000;
 /** A connection on which the watch hears nothing for this long is dead, whatever TCP says. */
 const WATCH_LIMIT_MS = 10_000;
@@ -100,7 +102,7 @@ export class Jobs {
     if (job === undefined || !('attempts' in job)) throw new Error(`no requested job is named ${name}`);
     const { attempts, backoffMs } = job;
     const backoff = { type: 'exponential', delay: backoffMs };
-    await this.#queue.add(name, data, { ...KEPT, jobId: id, attempts, backoff });
+    await this.#queue.add(name, data, { ...KEPT, jobId: id, attempts, backoff, priority: AFTER_SCHEDULED });
   }
 
   /** Resolves when the jobs that run now have ended, or after the limit. */
