@@ -76,6 +76,7 @@ export function registerCouponCommands(program: Command, io: CommandIo = process
   for (const [verb, description] of [
     ['pause', 'stop new claims; who has one still gets the receipt'],
     ['resume', 'let claims go on'],
+    ['release', 'hand out again what is withheld: numbers that a dead worker may have told users of'],
   ] as const) {
     coupon
       .command(`${verb} <id>`)

@@ -8,6 +8,7 @@ import { ConfigurationError, StampedeError, messageOf } from '../platform/errors
 import { packagePath } from '../platform/package-root.js';
 import { registerAuditCommand } from './audit.js';
 import { registerCouponCommands } from './coupon.js';
+import { registerRebuildCommand } from './rebuild.js';
 import { registerDeadLetterCommands } from './dead-letters.js';
 import { registerDebugCommands } from './debug.js';
 
@@ -49,6 +50,7 @@ function createProgram(): Command {
   registerCouponCommands(program);
   registerAuditCommand(program);
   registerDeadLetterCommands(program);
+  registerRebuildCommand(program);
   registerDebugCommands(program);
   return program;
 }

@@ -61,12 +61,9 @@ export async function insertRange(
   );
 }
 
-/** For a range that nothing was loaded from yet. */
-export async function deleteRange(connection: Queryable, couponId: string, epoch: number): Promise<void> {
-  await connection.query<ResultSetHeader>('DELETE FROM coupon_withheld WHERE coupon_id = ? AND epoch = ?', [
-    couponId,
-    epoch,
-  ]);
+/** For the ranges of an epoch that nothing was loaded from yet. */
+export async function deleteRanges(connection: Queryable, shard: number, epoch: number): Promise<void> {
+  await connection.query<ResultSetHeader>('DELETE FROM coupon_withheld WHERE shard = ? AND epoch = ?', [shard, epoch]);
 }
 
 /** Gives back the ranges of epochs of which every worker has reported, and every report was read. Returns how many. */

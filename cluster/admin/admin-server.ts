@@ -17,9 +17,11 @@ import { deadLetterRoutes } from './dead-letter-routes.js';
 import { debugRoutes } from './debug-routes.js';
 import { addDocsPage } from './docs-page.js';
 import { operationsRoutes } from './operations-routes.js';
+import type { ShardOperations } from './shard-routes.js';
+import { shardRoutes } from './shard-routes.js';
 
 /** What the admin API asks of the coupons; coupons/mysql-redis-coupons.ts has it all. */
-export interface AdminCoupons extends Coupons {
+export interface AdminCoupons extends Coupons, ShardOperations {
   audit(): Promise<AuditReport>;
   reconcile(): Promise<Reconciliation>;
   readonly deadLetters: DeadLetters;
@@ -61,6 +63,7 @@ export function createAdminServer(options: AdminServerOptions): ApiServer {
   api.app.register(couponRoutes(coupons));
   api.app.register(claimListRoutes(coupons, log));
   api.app.register(deadLetterRoutes(coupons.deadLetters));
+  api.app.register(shardRoutes(coupons));
   api.app.register(operationsRoutes(coupons, cluster));
   api.app.register(debugRoutes({ socketFolder, cluster }));
   addDocsPage(api.app, options.describePublicApi);

@@ -1,7 +1,7 @@
 // The shapes of the admin API: what operators may send, what they get back. Shapes only; cluster/admin/*-routes.ts use them.
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { ACKS, TIME_MAX_MS, TOTAL_MAX } from '../../coupons/definition.js';
+import { ACKS, COUPON_STATES, TIME_MAX_MS, TOTAL_MAX } from '../../coupons/definition.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
 import type { ClaimRow, CouponDetails } from '../../coupons/coupons.js';
 import { StampedeError } from '../../platform/errors.js';
@@ -42,7 +42,7 @@ const Nullable = {
   count: Type.Unsafe<number | null>({ type: ['integer', 'null'] }),
   state: Type.Unsafe<CouponState | null>({
     type: ['string', 'null'],
-    enum: ['open', 'not_open', 'paused', 'ended', 'sold_out', null],
+    enum: [...COUPON_STATES, null],
   }),
 };
 

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { registerAuditCommand } from '../../cli/audit.js';
 import { registerCouponCommands } from '../../cli/coupon.js';
 import { registerDeadLetterCommands } from '../../cli/dead-letters.js';
+import { registerRebuildCommand } from '../../cli/rebuild.js';
 import { ADMIN_TOKEN, letterOf, startAdminApi } from '../cluster/admin/admin-api.js';
 import { unusedPort } from '../cluster/http/raw-http.js';
 
@@ -34,6 +35,7 @@ async function run(line: string, environment: Record<string, string> = here): Pr
   registerCouponCommands(program, io);
   registerAuditCommand(program, io);
   registerDeadLetterCommands(program, io);
+  registerRebuildCommand(program, io);
   await program.parseAsync(line.split(' '), { from: 'user' });
   return { out: out.join('\n'), err: err.join('\n'), exitCode };
 }
@@ -144,6 +146,18 @@ test('reconcile tells of the audit and the repairs', async () => {
   expect(out).toContain('Every invariant holds');
   expect(out).toContain('repaired: summer: remaining stock lowered by 2 to 0');
   expect(JSON.parse((await run('reconcile --json')).out)).toMatchObject({ report: { ok: true }, repairs: [{}] });
+});
+
+describe('rebuild', () => {
+  test('lists the shards without a number, and waits until those it was given are open again', async () => {
+    expect((await run('rebuild')).out).toMatch(/0.*4.*open[^]*1.*7.*rebuilding/);
+    const { out, exitCode } = await run('rebuild 0');
+    expect(out).toMatch(/0.*5.*open/);
+    expect(out).not.toContain('rebuilding');
+    expect(exitCode).toBeUndefined();
+    expect((await run('rebuild --all')).out).toMatch(/0.*6.*open[^]*1.*8.*open/);
+    await expect(run('rebuild 9')).rejects.toMatchObject({ code: 'not_found' });
+  });
 });
 
 describe('dead-letters', () => {

@@ -212,8 +212,10 @@ it(
 
 it('a coupon that MySQL knows and Redis does not is 503, never 404', async () => {
   await mysql.query(
-    `INSERT INTO coupon SELECT 'half-made', shard, 2, 1, total, opens_at, closes_at, paused, ack, returnable, ceiling,
-       created_as, created_at, base_no FROM coupon WHERE coupon_id = ?`,
+    `INSERT INTO coupon (coupon_id, shard, version, applied_version, total, paused, ack, returnable, ceiling, created_as,
+                         created_at)
+       SELECT 'half-made', shard, 2, 1, total, paused, ack, returnable, ceiling, created_as, created_at
+         FROM coupon WHERE coupon_id = ?`,
     [couponId],
   );
   const status = async (id: string) => (await fetch(`${service.url}/v1/coupons/${id}`)).status;

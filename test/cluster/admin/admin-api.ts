@@ -11,6 +11,7 @@ import type {
   StockChange,
 } from '../../../coupons/coupons.js';
 import type { DeadLetter } from '../../../coupons/dead-letters.js';
+import type { ShardRow } from '../../../coupons/shards.js';
 import { describePublicApi } from '../../../cluster/http/public-description.js';
 import { StampedeError } from '../../../platform/errors.js';
 import type { Snapshot } from '../../../platform/metrics/snapshot.js';
@@ -30,6 +31,10 @@ export class MapCoupons implements AdminCoupons {
   readonly adjustments = new Map<string, StockChange>();
   rows: ClaimRow[] = [];
   letters: DeadLetter[] = [];
+  shardRows: readonly ShardRow[] = [
+    { shard: 0, epoch: 4, gatheredEpoch: 3, state: 'open' },
+    { shard: 1, epoch: 7, gatheredEpoch: 6, state: 'rebuilding' },
+  ];
   redisAway = false;
   /** Pages of `claims` that were read. */
   pagesRead = 0;
@@ -117,6 +122,23 @@ export class MapCoupons implements AdminCoupons {
         (claimNo === undefined || row.claimNo === claimNo),
     );
     return { claims: found.slice(0, limit), next: found.length > limit ? (found[limit - 1]?.claimNo ?? null) : null };
+  }
+
+  shards(): ReturnType<AdminCoupons['shards']> {
+    return Promise.resolve(this.shardRows);
+  }
+
+  rebuildShard(shard: number): ReturnType<AdminCoupons['rebuildShard']> {
+    const row = this.shardRows.find((candidate) => candidate.shard === shard);
+    if (row === undefined) return Promise.reject(new StampedeError('not_found'));
+    // The next look finds it rebuilt.
+    const rebuilt: ShardRow = { ...row, epoch: row.epoch + 1, state: 'open' };
+    this.shardRows = this.shardRows.map((candidate) => (candidate === row ? rebuilt : candidate));
+    return Promise.resolve({ ...row, state: 'fenced' });
+  }
+
+  releaseWithheld(couponId: string): Promise<CouponDetails> {
+    return this.#change(couponId, { withheld: 0 });
   }
 
   audit(): Promise<AuditReport> {

@@ -213,6 +213,28 @@ describe('dead letters', () => {
   });
 });
 
+describe('shards', () => {
+  test('are listed, and rebuilt when an operator asks', async () => {
+    expect(bodyOf(await ask('GET', '/v1/shards'))).toEqual({
+      shards: [
+        { shard: 0, epoch: 4, state: 'open' },
+        { shard: 1, epoch: 7, state: 'rebuilding' },
+      ],
+    });
+    const accepted = await ask('POST', '/v1/shards/0/rebuild');
+    expect([accepted.status, bodyOf(accepted)]).toEqual([202, { shard: 0, epoch: 4, state: 'fenced' }]);
+    expectProblem(await ask('POST', '/v1/shards/2/rebuild'), 'not_found');
+  });
+
+  test('give back what is withheld of a coupon', async () => {
+    await ask('POST', '/v1/coupons', { couponId: 'doubtful', total: 10 });
+    const coupon = await coupons.show('doubtful');
+    coupons.coupons.set('doubtful', { ...coupon, withheld: 7 });
+    expect(bodyOf(await ask('POST', '/v1/coupons/doubtful/release'))).toMatchObject({ withheld: 0 });
+    expectProblem(await ask('POST', '/v1/coupons/nothing/release'), 'unknown_coupon');
+  });
+});
+
 /** The content of a chunked body. */
 function unchunk(text: string): string {
   const bytes = Buffer.from(text);

@@ -39,7 +39,7 @@ export async function rebuildShard(
   await lease.run('rebuild_begin', [fenceKey(shard), outboxKey(shard)], [LEDGER_GROUP]);
   const missing = await hearWitnesses(lease, signal);
   const gathered = await gather(lease);
-  if (missing > 0 && lease.ungatheredEpoch !== undefined) await withholdInDoubt(lease);
+  if (lease.ungatheredEpoch !== undefined) await withholdInDoubt(lease, missing);
   await lease.markGathered();
   await lease.transaction((connection) => releaseSettled(connection, shard));
   const loaded = await loadCoupons(lease);

@@ -12,7 +12,7 @@ import {
 import { readLetteredClaims } from '../../../coupons/dead-letters.js';
 import type { LetteredClaims } from '../../../coupons/known-claims.js';
 import { countKnown, readBeyondRows } from '../../../coupons/known-claims.js';
-import { countVoids, deleteRange, insertRange, readRanges } from '../../../coupons/withheld.js';
+import { countVoids, deleteRanges, insertRange, readRanges } from '../../../coupons/withheld.js';
 import type { Connection } from '../../../platform/mysql.js';
 import type { Lease } from './lease.js';
 
@@ -53,15 +53,16 @@ export async function forEachCoupon(
 }
 
 /**
- * Somebody who may have answered is missing: for each coupon, all numbers without a row that Redis may have handed out since
- * it was last loaded are withheld. How far that goes is bounded by the ceiling, and by the stock there was.
+ * When somebody who may have answered is missing: for each coupon, all numbers without a row that Redis may have handed out
+ * since it was last loaded are withheld. How far that goes is bounded by the ceiling, and by the stock there was.
  */
-export async function withholdInDoubt(lease: Lease): Promise<void> {
+export async function withholdInDoubt(lease: Lease, missing: number): Promise<void> {
+  // An earlier attempt may have broken off, and this one may have found more since.
+  await lease.transaction((connection) => deleteRanges(connection, lease.shard, lease.openedEpoch));
+  if (missing === 0) return;
   await forEachCoupon(lease, async ({ couponId }, lettered) => {
     await lease.transaction(async (connection) => {
       const row = await readCoupon(connection, couponId, 'FOR UPDATE');
-      // An earlier attempt may have broken off, and this one may have found more since.
-      await deleteRange(connection, couponId, lease.openedEpoch);
       // Of these users heard only what MySQL had committed.
       if (row === undefined || row.ack === 'ledger' || row.archiveState === 'done') return;
       await withhold(lease, connection, row, lettered);
