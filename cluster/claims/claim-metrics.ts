@@ -49,6 +49,11 @@ export class ClaimMetrics {
     this.#duration.observe((performance.now() - startedAt) / 1_000);
   }
 
+  /** A claim was refused before anything was done for it: it took no time that would say anything. */
+  shed(): void {
+    this.#results.count('overloaded' satisfies ErrorCode);
+  }
+
   /** A batch was sent at `startedAt`, and Redis has answered. */
   batchAnswered(claims: number, startedAt: number): void {
     this.#batchSize.observe(claims);

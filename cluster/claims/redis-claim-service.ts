@@ -3,7 +3,7 @@
 import { Acknowledgement } from './acknowledgement.js';
 import { ArchivedClaims } from './archived-claims.js';
 import { ClaimLine, surelyNotRun } from './claim-line.js';
-import { ClaimMetrics } from './claim-metrics.js';
+import type { ClaimMetrics } from './claim-metrics.js';
 import { Confirmations } from './confirmations.js';
 import { EpochWatch } from './epoch-watch.js';
 import type { ClaimOutcome, ClaimService, CouponView, Receipt, Refusal, ReturnOutcome } from './claim-service.js';
@@ -19,7 +19,6 @@ import { loadScripts, runScript } from '../../lua/scripts.js';
 import { RedisDurability } from '../../platform/durability.js';
 import type { ErrorCode } from '../../platform/errors.js';
 import type { Log } from '../../platform/log.js';
-import type { Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool, RowDataPacket } from '../../platform/mysql.js';
 import { createMysqlPool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
@@ -61,7 +60,7 @@ interface ClaimServiceContext {
   readonly log: Log;
   /** Of the process, as operators see it. */
   readonly name: string;
-  readonly metrics: Metrics;
+  readonly metrics: ClaimMetrics;
 }
 
 export interface RunningClaimService extends ClaimService {
@@ -98,7 +97,7 @@ class RedisClaimService implements RunningClaimService {
   #lookups = 0;
 
   constructor({ settings, log, name, metrics: own }: ClaimServiceContext) {
-    const metrics = new ClaimMetrics(own);
+    const metrics = own;
     const { redisUrl, mysqlUrl, claimTimeoutMs, replicaCount, shardCount } = settings;
     if (redisUrl === undefined || mysqlUrl === undefined) throw new Error('database URLs are missing');
     const connect = () => connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: claimTimeoutMs }, log);

@@ -1,5 +1,6 @@
 // The actor of the role `http`: claim service and public API, started and drained together.
 import type { ActorFactory } from '../actor.js';
+import { ClaimMetrics } from '../claims/claim-metrics.js';
 import { createClaimService } from '../claims/redis-claim-service.js';
 import { createHttpServer } from './http-server.js';
 import { HTTP_LIMITS } from './limits.js';
@@ -12,8 +13,9 @@ const REST_LIMIT_MS = HTTP_LIMITS.keepAliveTimeoutMs + 1_000;
 const CLOSE_RESERVE_MS = 1_000;
 
 export const createActor: ActorFactory = ({ name, settings, log, metrics }) => {
-  const claims = createClaimService({ name, settings, log, metrics });
-  const api = createHttpServer({ settings, log, claims });
+  const claimMetrics = new ClaimMetrics(metrics);
+  const claims = createClaimService({ name, settings, log, metrics: claimMetrics });
+  const api = createHttpServer({ settings, log, claims, onShed: () => claimMetrics.shed() });
   const { host, port } = settings;
   const address = { host, port, hostVariable: 'HOST', portVariable: 'PORT' };
   return {

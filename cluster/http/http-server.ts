@@ -21,6 +21,8 @@ export interface HttpServerOptions {
   readonly limits?: HttpLimits;
   /** Whether the event loop is late; measured where it is not given. */
   readonly isLate?: () => boolean;
+  /** Called for each claim, or batch of them, that is refused because the event loop is late. */
+  readonly onShed?: () => void;
 }
 
 /** Open it with `listen`, end it with `drain` (listener.ts). */
@@ -34,7 +36,8 @@ export function createHttpServer(options: HttpServerOptions): ApiServer {
     unreadyReasons: () => claims.unreadyReasons(),
   });
   const { app } = api;
-  shedLoad(app, settings.authMode, options.isLate ?? measureDelay(app, settings.loopDelayMaxMs));
+  const isLate = options.isLate ?? measureDelay(app, settings.loopDelayMaxMs);
+  shedLoad(app, settings.authMode, isLate, options.onShed ?? (() => undefined));
   const identify = createIdentify(settings, log);
   limitRates(app, settings, identify);
   app.register(claimRoutes(claims, identify));

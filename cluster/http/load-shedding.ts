@@ -53,8 +53,13 @@ export class LoopDelay {
   }
 }
 
-/** Refuses with `overloaded`: every batch, and some of the single claims, while `isLate`. */
-export function shedLoad(app: ApiInstance, authMode: Settings['authMode'], isLate: () => boolean): void {
+/** Refuses with `overloaded`: every batch, and some of the single claims, while `isLate`. `onShed`: once for each. */
+export function shedLoad(
+  app: ApiInstance,
+  authMode: Settings['authMode'],
+  isLate: () => boolean,
+  onShed: () => void,
+): void {
   const refusedOfTen = REFUSED_OF_TEN[authMode];
   let claims = 0;
   app.addHook('onRequest', (request, reply, done) => {
@@ -62,6 +67,7 @@ export function shedLoad(app: ApiInstance, authMode: Settings['authMode'], isLat
     if (cost === undefined || !isLate()) {
       done();
     } else if (cost === 'batch' || claims++ % 10 >= 10 - refusedOfTen) {
+      onShed();
       sendProblem(reply, 'overloaded', { detail: 'This process is late with everything.' });
     } else {
       done();

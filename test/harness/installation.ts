@@ -1,6 +1,7 @@
 // One installation in the test's own process: a private Redis, a database of its own, migrated, and the parts of the
 // service that the test asks for. Nothing is forked.
 import type { ActorContext } from '../../cluster/actor.js';
+import { ClaimMetrics } from '../../cluster/claims/claim-metrics.js';
 import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import { createClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
@@ -87,7 +88,10 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
       return { drain };
     },
     startClaims: async (own = {}, metrics = new Metrics({ name: 'http-1', role: 'http', log })) => {
-      const claims = createClaimService({ name: 'http-1', settings: { ...settings, ...own }, log, metrics });
+      const claims = createClaimService({
+        ...{ name: 'http-1', settings: { ...settings, ...own }, log },
+        metrics: new ClaimMetrics(metrics),
+      });
       await startUntilEnd(claims);
       await ready(claims, 'the claim service');
       return claims;

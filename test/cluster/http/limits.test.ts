@@ -167,7 +167,8 @@ describe('a process that is late', () => {
   ])(
     'in %s mode refuses a part of the claims, before it looks at them, and every batch',
     async (_mode, env, served) => {
-      const { port } = await startPublicApi(env, {}, { isLate: () => true });
+      let shed = 0;
+      const { port } = await startPublicApi(env, {}, { isLate: () => true, onShed: () => (shed += 1) });
       const answers = await Promise.all(Array.from({ length: 100 }, () => claim(port, [])));
       // Those that are looked at do not say who asks.
       expect(answers.filter(({ status }) => status === 401)).toHaveLength(served);
@@ -175,6 +176,7 @@ describe('a process that is late', () => {
       for (const answer of refused) expectProblem(answer, 'overloaded');
       const batch = { method: 'POST', path: `${CLAIM}:batch`, body: '{' } as const;
       expectProblem(await exchange(port, batch), 'overloaded');
+      expect(shed).toBe(100 - served + 1);
       expect((await exchange(port, { path: '/v1/coupons/open' })).status).toBe(200);
     },
   );

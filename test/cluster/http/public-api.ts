@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import type { ApiServer } from '../../../cluster/http/api-server.js';
 import { createHttpServer } from '../../../cluster/http/http-server.js';
+import type { HttpServerOptions } from '../../../cluster/http/http-server.js';
 import { HTTP_LIMITS } from '../../../cluster/http/limits.js';
 import type { HttpLimits } from '../../../cluster/http/limits.js';
 import { drain, listen } from '../../../cluster/http/listener.js';
@@ -96,12 +97,19 @@ export interface PublicApi {
 export async function startPublicApi(
   environment: Record<string, string> = {},
   limits: Partial<HttpLimits> = {},
-  { isLate = () => false }: { readonly isLate?: () => boolean } = {},
+  more: Pick<HttpServerOptions, 'isLate' | 'onShed'> = {},
 ): Promise<PublicApi> {
   const claims = new MapClaims();
   const { log, logged } = recordingLog();
   const settings = readSettings({ WEB_CONCURRENCY: '1', ...environment });
-  const api = createHttpServer({ settings, log, claims, limits: { ...HTTP_LIMITS, ...limits }, isLate });
+  const api = createHttpServer({
+    settings,
+    log,
+    claims,
+    limits: { ...HTTP_LIMITS, ...limits },
+    isLate: () => false,
+    ...more,
+  });
   return { port: await listenOnFreePort(api), api, claims, logged };
 }
 
