@@ -17,6 +17,13 @@ const DESTROY_BEFORE_DEADLINE_MS = 500;
  */
 const BACKLOG = 4_096;
 
+/**
+ * How long a port that is taken is tried again: after a primary was killed, its workers let go of it within milliseconds of
+ * noticing, and the service manager may be as fast. Who still holds it then is another program.
+ */
+const IN_USE_PATIENCE_MS = 3_000;
+const IN_USE_RETRY_MS = 100;
+
 /** The variables that an error of listening names. */
 export interface ListenAddress {
   readonly host: string;
@@ -37,20 +44,37 @@ const HOPELESS: Readonly<Record<string, (address: ListenAddress) => string>> = {
 export async function listen(app: ApiInstance, address: ListenAddress): Promise<void> {
   await app.ready();
   // Not app.listen(): for `localhost` it opens second servers that a drain would not see.
-  const { server } = app;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: address.host, port: address.port, backlog: BACKLOG }, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    });
-  } catch (error) {
-    const explain = HOPELESS[(error as NodeJS.ErrnoException).code ?? ''];
-    if (explain === undefined) throw error;
-    throw new ConfigurationError(explain(address), { cause: messageOf(error) });
+  const patientUntil = performance.now() + IN_USE_PATIENCE_MS;
+  for (;;) {
+    try {
+      await open(app.server, address);
+      return;
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? '';
+      if (code === 'EADDRINUSE' && performance.now() < patientUntil) {
+        await delay(IN_USE_RETRY_MS);
+        continue;
+      }
+      const explain = HOPELESS[code];
+      if (explain === undefined) throw error;
+      throw new ConfigurationError(explain(address), { cause: messageOf(error) });
+    }
   }
+}
+
+function open(server: Server, { host, port }: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onListening = (): void => {
+      server.off('error', onError);
+      resolve();
+    };
+    const onError = (error: Error): void => {
+      server.off('listening', onListening);
+      reject(error);
+    };
+    server.once('error', onError).once('listening', onListening);
+    server.listen({ host, port, backlog: BACKLOG });
+  });
 }
 
 /**
