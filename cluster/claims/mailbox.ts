@@ -10,7 +10,7 @@
 //             takes with it all that has gathered, up to `batchMax`. So batches grow with the load by themselves, and
 //             nobody waits for a timer to fill one.
 //
-//   put      depth full, or so much waits that at the pace of the last calls a claim would wait for half its time limit →
+//   put      depth full, or so much waits that at the pace of the last calls the answer would take three quarters of the limit →
 //            `overloaded` at once, rather than late. Else the claim waits, and idle → gathering.
 //   flush    gathering → sending, while a call is free and claims wait.
 //   reply    `send` has settled its claims → flush again; nothing left → idle.
@@ -64,6 +64,8 @@ const EXPIRY_INTERVAL_MS = 50;
 
 /** What the newest call counts in the pace: one slow call must not refuse anybody. */
 const PACE_WEIGHT = 0.25;
+/** Of its time limit that an answer may be expected to take; the rest is for calls that take longer than the last ones. */
+const EXPECTED_PART_MAX = 0.75;
 
 export class Mailbox {
   readonly #limits: MailboxLimits;
@@ -115,7 +117,7 @@ export class Mailbox {
       return;
     }
     const { depthMax, timeLimitMs } = this.#limits;
-    if (this.#waiting.length >= depthMax || this.#expectedWaitMs() > timeLimitMs / 2) {
+    if (this.#waiting.length >= depthMax || this.#expectedAnswerMs() > timeLimitMs * EXPECTED_PART_MAX) {
       answer(OVERLOADED);
       return;
     }
@@ -139,10 +141,11 @@ export class Mailbox {
     this.#restIfIdle();
   }
 
-  /** Until a claim that is put now would be sent. */
-  #expectedWaitMs(): number {
+  /** Until a claim that is put now would be answered; 0 when it need not wait for others. */
+  #expectedAnswerMs(): number {
     const { batchMax, callsMax } = this.#limits;
-    return (this.#waiting.length / (batchMax * callsMax)) * this.#callMs;
+    const waiting = this.#waiting.length;
+    return waiting === 0 ? 0 : (waiting / (batchMax * callsMax) + 1) * this.#callMs;
   }
 
   #flush(): void {
