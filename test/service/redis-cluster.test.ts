@@ -65,6 +65,15 @@ async function couponOn(master: ClusterNode, name: string): Promise<string> {
   }
 }
 
+async function replicaOf(master: ClusterNode): Promise<ClusterNode> {
+  const id = (await master.redis.call('CLUSTER', 'MYID')) as string;
+  const lines = (await master.redis.call('CLUSTER', 'REPLICAS', id)) as string[];
+  const port = /:(\d+)@/.exec(lines[0] ?? '')?.[1];
+  const replica = cluster.nodes.find(({ server }) => new URL(server.url).port === port);
+  if (replica === undefined) throw new Error('the master has no replica');
+  return replica;
+}
+
 const outboxesEmpty = () =>
   waitFor(
     async () => {
@@ -170,6 +179,36 @@ describe('a master is killed in the middle of a burst', () => {
         what: 'the killed node to follow its successor',
       });
       await expectPromisesKept(hitCrowd, sparedCrowd);
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+
+  it(
+    'at level redis: what neither the replica nor MySQL had is remembered by those who said it',
+    async () => {
+      const dying = await cluster.masterOf(fenceKey(0));
+      const replica = await replicaOf(dying);
+      const couponId = await couponOn(dying, 'remembered');
+      await createCoupon(service, couponId, TOTAL, { ack: 'redis' });
+      const crowd = crowdOf(couponId);
+      await crowd.insist(everybody.slice(0, 100));
+      await outboxesEmpty();
+
+      const ledger = (await service.workers()).get('ledger-1') ?? 0;
+      const [stopped, killed] = [[ledger, replica.server.pid], dying.server];
+      for (const pid of stopped) process.kill(pid, 'SIGSTOP');
+      try {
+        // What is in the sockets would reach the replica later.
+        await dying.redis.client('KILL', 'TYPE', 'REPLICA');
+        await crowd.insist(everybody.slice(100, 300));
+        await killed.kill();
+      } finally {
+        for (const pid of stopped) process.kill(pid, 'SIGCONT');
+      }
+      await crowd.insist(everybody);
+      expect(crowd.winners()).toHaveLength(TOTAL);
+      await dying.server.restart();
+      await expectPromisesKept(crowd);
     },
     SERVICE_TEST_TIMEOUT_MS,
   );
