@@ -86,6 +86,12 @@ function exitCodeOf(error: unknown): ExitCode {
   return EXIT.failed;
 }
 
+// Whoever reads what is printed may stop reading, as `head` does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT.ok);
+});
+
 try {
   await createProgram().parseAsync(process.argv);
 } catch (error) {

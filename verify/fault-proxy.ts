@@ -6,12 +6,13 @@
 //   cut-reply     the server gets the request and does its work; the connection is cut when the reply comes.
 //   delay         every chunk waits `delayMs` in each direction, in order.
 //   hold          nothing moves in either direction until the mode changes; no connection is closed.
+//   hold-reply    the server gets requests and does its work; its replies wait until the mode changes.
 //   refuse        all connections are cut, and new ones at once.
 import { once } from 'node:events';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 
-export type ProxyMode = 'pass' | 'cut-request' | 'cut-reply' | 'delay' | 'hold' | 'refuse';
+export type ProxyMode = 'pass' | 'cut-request' | 'cut-reply' | 'delay' | 'hold' | 'hold-reply' | 'refuse';
 
 /** Of the chunks in a cutting mode, so that some get through and connections that come back are used again. */
 const CUT_SHARE = 0.2;
@@ -49,13 +50,13 @@ export class FaultProxy {
     this.#delayMs = delayMs;
     for (const connection of this.#connections) {
       if (mode === 'refuse') connection.destroy();
-      else connection.hold(mode === 'hold');
+      else connection.hold(heldIn(mode));
     }
   }
 
   behave(): void {
     this.#mode = 'pass';
-    for (const connection of this.#connections) connection.hold(false);
+    for (const connection of this.#connections) connection.hold(heldIn('pass'));
   }
 
   /** Passes on to another port from now on; cuts the connections to the one before. */
@@ -84,7 +85,7 @@ export class FaultProxy {
     });
     this.#connections.add(connection);
     client.once('close', () => this.#connections.delete(connection));
-    connection.hold(this.#mode === 'hold');
+    connection.hold(heldIn(this.#mode));
   }
 
   /** What becomes of one chunk: cut, or passed on after so many ms. */
@@ -92,6 +93,10 @@ export class FaultProxy {
     if (this.#mode === cutBy && this.#random() < CUT_SHARE) return 'cut';
     return this.#mode === 'delay' ? this.#delayMs : 0;
   }
+}
+
+function heldIn(mode: ProxyMode): { requests: boolean; replies: boolean } {
+  return { requests: mode === 'hold', replies: mode === 'hold' || mode === 'hold-reply' };
 }
 
 type Fate = () => 'cut' | number;
@@ -116,11 +121,11 @@ class Connection {
     this.#directions = [this.#pipe(client, server, fates.request), this.#pipe(server, client, fates.reply)];
   }
 
-  hold(held: boolean): void {
-    for (const socket of [this.#client, this.#server]) {
-      if (held) socket.pause();
-      else socket.resume();
-    }
+  hold(held: { readonly requests: boolean; readonly replies: boolean }): void {
+    if (held.requests) this.#client.pause();
+    else this.#client.resume();
+    if (held.replies) this.#server.pause();
+    else this.#server.resume();
   }
 
   destroy(): void {
