@@ -47,6 +47,19 @@ export interface HandleReport {
   readonly omitted: number;
 }
 
+/** Bytes. */
+export interface ThreadHeap {
+  readonly used: number;
+  readonly total: number;
+  readonly limit: number;
+}
+
+/** One worker thread of the program. */
+export interface ThreadReport extends HandleReport {
+  readonly thread: number;
+  readonly heap: ThreadHeap;
+}
+
 /** Every question the diagnostics thread may ask, with its answer. */
 export interface Answers {
   readonly vitals: VitalSigns;

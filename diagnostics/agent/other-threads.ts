@@ -2,8 +2,11 @@
 // the diagnostics thread on a broadcast channel: it asks all, each answers for itself. A thread that is busy or gone is
 // not waited for longer than a fixed time.
 import { BroadcastChannel, threadId } from 'node:worker_threads';
+import { getHeapStatistics } from 'node:v8';
 import type { RecorderSnapshot } from '../model.js';
 import type { Recorder } from '../recorder/recorder.js';
+import { readHandles } from './handles.js';
+import type { HandleReport, ThreadHeap, ThreadReport } from './messages.js';
 
 const CHANNEL = 'stampede.diagnostics';
 /** A thread in the middle of a task answers after it: with the next round then. */
@@ -11,18 +14,25 @@ const ANSWER_TIMEOUT_MS = 250;
 /** A thread that has ended says nothing: its resources went with it. */
 const FORGOTTEN_AFTER_MS = 30_000;
 
+/** What one thread says of itself. */
+interface ThreadState {
+  readonly snapshot: RecorderSnapshot;
+  readonly handles: HandleReport;
+  readonly heap: ThreadHeap;
+}
+
 type Message =
   | { readonly kind: 'ask' }
-  | { readonly kind: 'answer'; readonly threadId: number; readonly snapshot: RecorderSnapshot | undefined };
+  | { readonly kind: 'answer'; readonly threadId: number; readonly state: ThreadState | undefined };
 
 /** In a worker thread of the program: answers for its recorder. Gives the function that ends it. */
 export function joinThreads(recorder: Recorder): () => void {
   const channel = new BroadcastChannel(CHANNEL);
-  const answer = (snapshot: RecorderSnapshot | undefined): void => {
-    channel.postMessage({ kind: 'answer', threadId, snapshot } satisfies Message);
+  const answer = (state: ThreadState | undefined): void => {
+    channel.postMessage({ kind: 'answer', threadId, state } satisfies Message);
   };
   channel.onmessage = ({ data }: { data: Message }) => {
-    if (data.kind === 'ask') answer(recorder.snapshot());
+    if (data.kind === 'ask') answer(stateOf(recorder));
   };
   // After `onmessage`, which makes the channel keep the thread alive.
   channel.unref();
@@ -31,10 +41,15 @@ export function joinThreads(recorder: Recorder): () => void {
   return () => channel.close();
 }
 
+function stateOf(recorder: Recorder): ThreadState {
+  const { used_heap_size: used, total_heap_size: total, heap_size_limit: limit } = getHeapStatistics();
+  return { snapshot: recorder.snapshot(), handles: readHandles(), heap: { used, total, limit } };
+}
+
 interface Heard {
   /** Epoch ms. */
   readonly at: number;
-  readonly snapshot: RecorderSnapshot | undefined;
+  readonly state: ThreadState | undefined;
 }
 
 /** In the diagnostics thread: what the program's other threads hold. */
@@ -46,7 +61,7 @@ export class OtherThreads {
   constructor() {
     this.#channel.onmessage = ({ data }: { data: Message }) => {
       if (data.kind !== 'answer') return;
-      this.#heard.set(data.threadId, { at: Date.now(), snapshot: data.snapshot });
+      this.#heard.set(data.threadId, { at: Date.now(), state: data.state });
       this.#round?.missing.delete(data.threadId);
       if (this.#round?.missing.size === 0) this.#round.settle();
     };
@@ -63,11 +78,20 @@ export class OtherThreads {
    * like one whose resources went away; after `FORGOTTEN_AFTER_MS` of silence it is forgotten.
    */
   async snapshots(): Promise<ReadonlyMap<number, RecorderSnapshot>> {
+    return new Map([...(await this.#states())].map(([id, { snapshot }]) => [id, snapshot]));
+  }
+
+  /** What is open in each thread, and its heap, in the same way. */
+  async reports(): Promise<ThreadReport[]> {
+    return [...(await this.#states())].map(([thread, { handles, heap }]) => ({ thread, heap, ...handles }));
+  }
+
+  async #states(): Promise<ReadonlyMap<number, ThreadState>> {
     if (this.#heard.size > 0) await (this.#round?.done ?? this.#ask());
-    const known = new Map<number, RecorderSnapshot>();
-    for (const [id, { at, snapshot }] of this.#heard) {
+    const known = new Map<number, ThreadState>();
+    for (const [id, { at, state }] of this.#heard) {
       if (Date.now() - at > FORGOTTEN_AFTER_MS) this.#heard.delete(id);
-      else if (snapshot !== undefined) known.set(id, snapshot);
+      else if (state !== undefined) known.set(id, state);
     }
     return known;
   }

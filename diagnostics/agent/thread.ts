@@ -44,6 +44,7 @@ const agent: AgentParts = {
   data,
   link,
   processSnapshots,
+  threads,
   watch,
   gate: new HeavyGate(),
   snapshots: new HeavyGate(),

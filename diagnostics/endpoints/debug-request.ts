@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import type { HeavyGate } from '../agent/heavy-gate.js';
 import type { MainLink, MainThreadBlocked } from '../agent/main-link.js';
 import type { ThreadData } from '../agent/messages.js';
+import type { OtherThreads } from '../agent/other-threads.js';
 import type { ProcessSnapshots } from '../agent/process-snapshots.js';
 import type { Watch } from '../agent/watch.js';
 import type { SourceMaps } from '../recorder/source-map.js';
@@ -13,6 +14,7 @@ export interface AgentParts {
   readonly data: ThreadData;
   readonly link: MainLink;
   readonly processSnapshots: ProcessSnapshots;
+  readonly threads: Pick<OtherThreads, 'reports'>;
   readonly watch: Watch;
   /** What disturbs the main thread. */
   readonly gate: HeavyGate;

@@ -89,12 +89,15 @@ function siteText(sites: readonly SiteSample[], all: number): string {
 export const handles: Endpoint = async (request, agent) => {
   const format = formatOf(request, ['text', 'json']);
   const { value: open, stale } = await agent.link.askOrLast('handles', ANSWER_TIMEOUT_MS);
-  const { value: snapshot } = await latestSnapshot(agent);
+  const [{ value: snapshot }, threads] = await Promise.all([latestSnapshot(agent), agent.threads.reports()]);
   const sites = sitesOf(snapshot, 'handles');
   if (format === 'json') {
-    return json({ stale: stale !== undefined, silentMs: stale?.silentMs ?? 0, ...open, sites });
+    return json({ stale: stale !== undefined, silentMs: stale?.silentMs ?? 0, ...open, threads, sites });
   }
-  return text([staleLine(stale) + openText(open), siteText(sites, sites.length)].join('\n\n'));
+  const ofThreads = threads.map(
+    (report) => `thread ${report.thread}, heap ${mebibytes(report.heap.used)}, ${openText(report)}`,
+  );
+  return text([staleLine(stale) + openText(open), ...ofThreads, siteText(sites, sites.length)].join('\n\n'));
 };
 
 function openText(open: HandleReport | undefined): string {

@@ -1,6 +1,6 @@
 // /debug/summary: one process in a few KB, for pages and metrics that gather many. JSON only. It answers at once, also
 // while the main thread is blocked.
-import type { GcTotals, VitalSigns } from '../agent/messages.js';
+import type { GcTotals, ThreadHeap, VitalSigns } from '../agent/messages.js';
 import type { LeakReport, RecorderSnapshot, SiteSample } from '../model.js';
 import { ANSWER_TIMEOUT_MS, formatOf, json, wholeOf } from './debug-request.js';
 import type { Endpoint } from './debug-request.js';
@@ -32,6 +32,8 @@ export interface Summary {
   /** Absent until the first reading. */
   readonly vitals?: VitalSigns;
   readonly gc: GcTotals;
+  /** Of the worker threads that have a recorder. */
+  readonly threads: readonly { readonly thread: number; readonly heap: ThreadHeap }[];
   /** Oldest first. */
   readonly trend: readonly TrendPoint[];
   readonly leaks: LeakReport;
@@ -44,12 +46,14 @@ export interface Summary {
   readonly sites: readonly SiteSample[];
 }
 
-export const summary: Endpoint = async (request, { data, link, processSnapshots, watch }) => {
+export const summary: Endpoint = async (request, agent) => {
+  const { data, link, processSnapshots, watch } = agent;
   formatOf(request, ['json']);
   const sitesWanted = wholeOf(request, 'sites', 0, 0, SITES_MAX);
-  const [{ value: snapshot, stale }, { value: gc = {} }] = await Promise.all([
+  const [{ value: snapshot, stale }, { value: gc = {} }, threads] = await Promise.all([
     processSnapshots.readOrLast(ANSWER_TIMEOUT_MS),
     link.askOrLast('gc', ANSWER_TIMEOUT_MS),
+    agent.threads.reports(),
   ]);
   const { name, pid, nodeVersion, startedAt } = data;
   const readings = watch.vitals();
@@ -59,6 +63,7 @@ export const summary: Endpoint = async (request, { data, link, processSnapshots,
     silentMs: stale?.silentMs ?? 0,
     ...(last === undefined ? {} : { vitals: last }),
     gc,
+    threads: threads.map(({ thread, heap }) => ({ thread, heap })),
     trend: readings.slice(-TREND_READINGS_MAX).map(trendPoint),
     leaks: watch.leaks(),
     liveByType: snapshot?.liveByType ?? {},

@@ -61,6 +61,8 @@ export interface WorkerEntry {
   readonly blockedMs?: number;
   readonly eventLoop?: { readonly utilization: number; readonly delayMs: Readonly<Record<string, number>> };
   readonly heap?: { readonly used: number; readonly total: number; readonly limit: number; readonly rss: number };
+  /** Heaps of the worker threads that have a recorder, bytes. */
+  readonly threads?: Summary['threads'];
   readonly liveByType?: Readonly<Record<string, number>>;
   readonly verdict?: LeakReport['verdict'];
   readonly suspects?: number;
@@ -86,6 +88,7 @@ export function workerEntry({ summary, problem, ...watched }: Gathered): WorkerE
             rss: vitals.memory.rss,
           },
         }),
+    threads: summary.threads,
     liveByType: summary.liveByType,
     verdict: leaks.verdict,
     suspects: leaks.sites.length,

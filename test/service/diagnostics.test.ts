@@ -99,6 +99,8 @@ describe('every process', () => {
       { what: 'a resource of a writer thread' },
     );
     expect([...threads].every((thread) => thread > 0)).toBe(true);
+    const ledger = (await workers()).find(({ name }) => name === 'ledger-1');
+    expect(ledger?.threads?.map(({ heap }) => heap.used > 1_000_000)).toEqual([true, true]);
   });
 });
 

@@ -1,5 +1,6 @@
 // Worker threads of a program inherit the preload: what they hold is on the pages of their process.
 import { expect, test } from 'vitest';
+import type { ThreadReport } from '../../../diagnostics/agent/messages.js';
 import type { RecorderSnapshot } from '../../../diagnostics/model.js';
 import { waitFor } from '../../harness/wait-for.js';
 import { ask, startProgram } from './program.js';
@@ -25,6 +26,14 @@ test('the promises of a worker thread are shown with its number, and it ends wit
   );
   expect(site).toMatchObject({ kind: 'promise', live: 30 });
   expect(site.details['thread']).toBeGreaterThan(0);
+  const { threads } = JSON.parse((await ask(socketPath, '/debug/handles?format=json')).text) as {
+    threads: ThreadReport[];
+  };
+  expect(threads).toMatchObject([{ thread: site.details['thread'], active: { Timeout: 1 } }]);
+  expect(threads[0]?.heap.used).toBeGreaterThan(1_000_000);
+  expect((await ask(socketPath, '/debug/handles')).text).toMatch(
+    /^thread \d+, heap [\d.]+ MiB, keeps the process alive:/m,
+  );
   const exited = new Promise((resolve) => child.once('exit', (_code, signal) => resolve(signal)));
   child.kill('SIGTERM');
   expect(await exited).toBe('SIGTERM');
