@@ -45,6 +45,8 @@ export interface Service {
   readonly pids: Readonly<Record<ProcessKind, readonly number[]>>;
   /** REDIS_URL and MYSQL_URL of its embedded servers. */
   readonly databaseUrls: { readonly REDIS_URL: string; readonly MYSQL_URL: string };
+  /** Of the diagnostics agents of its processes. */
+  readonly socketFolder: string;
   readonly databases: Databases;
   readonly versions: Versions;
   createCoupon(couponId: string, total: number): Promise<void>;
@@ -105,6 +107,7 @@ async function startOnce({ workers, execArgv, environment, log, signal }: Servic
       url: `http://127.0.0.1:${port}`,
       pids,
       databaseUrls: { REDIS_URL: redisUrl, MYSQL_URL: mysqlUrl },
+      socketFolder: join(dir, 'run'),
       databases,
       versions: await databases.versions(),
       createCoupon: (couponId, total) => createCoupon(adminPort, adminToken, couponId, total),

@@ -18,6 +18,12 @@ import { Trace } from './trace.js';
 const PROMISE_STACKS_PER_SECOND_MAX = 200;
 /** The same, for each of timers, handles and listeners. */
 const OTHER_STACKS_PER_SECOND_MAX = 50;
+/**
+ * The budget of promises is that of a process that keeps a core busy. One that gets or wants less of it spends less, so that the
+ * stacks stay a share of its work; but no less than this share, so that a quiet program is still seen well.
+ */
+const BUDGET_SHARE_MIN = 0.25;
+const MICROS_PER_MS = 1_000;
 const ENTRIES_MAX = 20_000;
 const SITES_MAX = 2_000;
 const SWEEP_MS = 500;
@@ -69,11 +75,16 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
   // Taken before the timers are wrapped: the recorder does not record itself.
   const { setTimeout, setInterval } = globalThis;
   let sweptAt = performance.now();
+  let used = process.cpuUsage();
   const sweep = (): void => {
     const now = performance.now();
+    const elapsedMs = Math.max(1, now - sweptAt);
     table.sweep();
-    for (const each of Object.values(samplers)) each.adjust(Math.max(1, now - sweptAt));
+    const { user, system } = process.cpuUsage(used);
+    const share = Math.min(1, Math.max(BUDGET_SHARE_MIN, (user + system) / MICROS_PER_MS / elapsedMs));
+    for (const each of Object.values(samplers)) each.adjust(elapsedMs, each === samplers.promises ? share : 1);
     sweptAt = now;
+    used = process.cpuUsage();
   };
   const sweeping = setInterval(sweep, options.sweepMs ?? SWEEP_MS).unref();
 

@@ -4,7 +4,7 @@
 /** At least so many may be taken at the rate in force before a burst makes it sparser: a small program is recorded whole. */
 const BURST_MIN = 200;
 /** Shares of the budget after which a burst within one interval makes the sampling twice as sparse, again and again. */
-const BURST_STEPS_PER_BUDGET = 4;
+const BURST_STEPS_PER_BUDGET = 8;
 const MS_PER_SECOND = 1_000;
 
 export interface SamplerOptions {
@@ -56,11 +56,14 @@ export class Sampler {
     this.#left = Infinity;
   }
 
-  /** Ends an interval of `elapsedMs` (above 0) and sets the rate for the next by what it has seen. */
-  adjust(elapsedMs: number): void {
+  /**
+   * Ends an interval of `elapsedMs` (above 0) and sets the rate for the next by what it has seen. `share`: of the budget that may
+   * be spent then, above 0 and at most 1.
+   */
+  adjust(elapsedMs: number, share = 1): void {
     const seconds = elapsedMs / MS_PER_SECOND;
     this.#perSecond = this.#taken / seconds;
-    this.rate = Math.max(1, Math.ceil(this.#seen / seconds / this.#perSecondMax));
+    this.rate = Math.max(1, Math.ceil(this.#seen / seconds / (this.#perSecondMax * share)));
     this.#left = Math.min(this.#left, 2 * this.rate);
     this.#seen = 0;
     this.#taken = 0;
