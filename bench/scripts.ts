@@ -136,7 +136,7 @@ async function measureOn(
 async function openShard(redis: Redis, scripts: Scripts, total: number): Promise<void> {
   await redis.flushall('SYNC');
   await runScript(redis, scripts.rebuild_begin, [fenceKey(SHARD), outboxKey(SHARD)], [EPOCH, TOKEN, LEDGER_GROUP]);
-  await runScript(redis, scripts.rebuild_open, [fenceKey(SHARD)], [EPOCH, TOKEN, 0, 0]);
+  await runScript(redis, scripts.rebuild_open, [fenceKey(SHARD), outboxKey(SHARD)], [EPOCH, TOKEN, 0, 0]);
   await createCoupon(redis, scripts, 'sale', total);
   await createCoupon(redis, scripts, 'gone', 1);
   await claim(redis, scripts, 'gone', ['winner']);
@@ -145,7 +145,7 @@ async function openShard(redis: Redis, scripts: Scripts, total: number): Promise
 async function createCoupon(redis: Redis, scripts: Scripts, couponId: string, total: number): Promise<void> {
   const { coupon, stock, claimedUser } = couponKeys(SHARD, couponId);
   const keys = [fenceKey(SHARD), outboxKey(SHARD), coupon, stock, claimedUser];
-  await runScript(redis, scripts.change, keys, [EPOCH, couponId, 1, total, 0, '', '', 'redis', CEILING]);
+  await runScript(redis, scripts.change, keys, [EPOCH, couponId, 1, total, 0, '', '', 'redis', CEILING, 0]);
 }
 
 /** µs of redis-server per claim. Throws when a claim gets another outcome. */

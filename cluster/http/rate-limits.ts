@@ -58,7 +58,8 @@ export class RateLimiter {
     }
     const count = (this.#counts.get(key) ?? 0) + 1;
     if (count > 1 || this.#counts.size < KEYS_MAX) this.#counts.set(key, count);
-    const resetSeconds = Math.max(1, Math.ceil((this.#windowEndsAt - now) / 1_000));
+    // In whole milliseconds: now + 60,000 − now is a little more than 60,000 for every tenth moment or so.
+    const resetSeconds = Math.max(1, Math.ceil(Math.round(this.#windowEndsAt - now) / 1_000));
     return {
       allowed: count <= this.#requestsMax,
       resetSeconds,
