@@ -1,11 +1,11 @@
 // Compares what clients were told with what is there in the end, and says which promises were broken. Pure: history and
 // final state in, verdict out. What each check means is one sentence in CHECKS; how it decides is in checks.ts.
-//
-// Returned claims (DELETE … /claims/me) will need an operation of their own in history.ts and a place in `oversold`,
-// `forgotten` and `wrong_sold_out`; losses that a weaker acknowledgement level permits, a place in `lost`.
-import { checkClaims, checkNumbers, checkRefusals, checkStock, checkTotals } from './checks.js';
+import { checkClaims, checkNumbers, checkTotals } from './checks.js';
+import { checkRefusals, checkStock } from './refusal-checks.js';
+import { checkReturns } from './return-checks.js';
 import { CouponHistory, groupBy, mayHaveGranted } from './coupon-history.js';
 import type { FinalCoupon, FinalState, Operation } from './history.js';
+import { Losses } from './losses.js';
 
 export const CHECKS = {
   lost: 'Every receipt that a user holds is a row in MySQL, and no claim number is missing there.',
@@ -18,6 +18,8 @@ export const CHECKS = {
   refused_but_granted: 'A request that was surely not granted has granted nothing.',
   outside: 'Nobody new succeeds while the coupon is paused or outside its window.',
   wrong_refusal: 'Nobody hears "paused", "not open", "ended" or "unknown" of a coupon that is certainly open.',
+  returned: 'A claim that was given back stays given back, exactly once, with the same answer.',
+  withheld: 'Nothing is withheld at level ledger, and nowhere after its release.',
   stock: 'Every change of stock took effect exactly as its answer said.',
   answers: 'Every answer is one that the contract knows, and after the faults every user gets a final one.',
   recovery: 'After the faults everything is ready again in time, with nobody helping.',
@@ -42,6 +44,8 @@ export interface Verdict {
   readonly checks: readonly CheckResult[];
   /** Claims without an answer that turned out to be granted, and were found again. */
   readonly recovered: number;
+  /** Receipts that are gone, each within the window of its level. */
+  readonly lostInWindow: number;
 }
 
 const EXAMPLES_MAX = 10;
@@ -73,18 +77,26 @@ export function check(history: readonly Operation[], final: FinalState): Verdict
   const findings = new Findings();
   const operations = groupBy(history, (operation) => operation.couponId);
   const finals = new Map(final.coupons.map((coupon) => [coupon.couponId, coupon]));
+  const losses = new Losses(final.circumstances);
   let recovered = 0;
   for (const couponId of new Set([...operations.keys(), ...finals.keys()])) {
     const coupon = new CouponHistory(
       couponId,
       operations.get(couponId) ?? [],
       finals.get(couponId) ?? nothing(couponId),
+      losses,
     );
     checkClaims(coupon, findings);
     checkNumbers(coupon, findings);
     checkTotals(coupon, findings);
+    checkReturns(coupon, findings);
     checkRefusals(coupon, findings);
     checkStock(coupon, findings);
+    for (const range of coupon.final.ranges) {
+      const { firstNo, lastNo, releasedAt } = range;
+      const free = losses.mayWithhold && releasedAt < Infinity;
+      findings.check('withheld', free, () => `${couponId}: numbers ${firstNo} to ${lastNo}`);
+    }
     recovered += recoveredClaims(coupon);
   }
   const { ms, limitMs, missing } = final.recovery;
@@ -95,7 +107,7 @@ export function check(history: readonly Operation[], final: FinalState): Verdict
   findings.check('audit', final.audit.length === 0, () => final.audit.join('; '));
   findings.check('processes', final.ended.length === 0, () => final.ended.join('; '));
   const checks = findings.list();
-  return { ok: checks.every((result) => result.violations === 0), checks, recovered };
+  return { ok: checks.every((result) => result.violations === 0), checks, recovered, lostInWindow: losses.counted };
 }
 
 function recoveredClaims(coupon: CouponHistory): number {
@@ -108,5 +120,5 @@ function recoveredClaims(coupon: CouponHistory): number {
 }
 
 function nothing(couponId: string): FinalCoupon {
-  return { couponId, rows: [], stock: [] };
+  return { couponId, rows: [], ranges: [], stock: [] };
 }

@@ -5,14 +5,21 @@ import type {
   ClaimOperation,
   CreateOperation,
   FinalCoupon,
+  FinalRow,
   Operation,
+  OperatorOperation,
+  ReturnOperation,
   StockOperation,
   SwitchOperation,
 } from './history.js';
 import { CREATED_KEY } from './history.js';
+import type { Losses } from './losses.js';
 
 /** How long a pause or resume without an answer may still be on its way: far longer than any time limit of the service. */
 const LINGER_MS = 60_000;
+
+/** Times in MySQL are by its clock, on the same machine. */
+export const CLOCK_TOLERANCE_MS = 1_000;
 
 /** A change of stock that took effect, and when it can have done so. */
 interface StockEffect {
@@ -32,22 +39,31 @@ export class CouponHistory {
   readonly claims: readonly ClaimOperation[];
   /** By user, each in the order of asking. */
   readonly byUser: ReadonlyMap<string, readonly ClaimOperation[]>;
+  readonly returnsByUser: ReadonlyMap<string, readonly ReturnOperation[]>;
   readonly stock: readonly StockOperation[];
   /** Everything that operators asked for. */
-  readonly changes: readonly Exclude<Operation, ClaimOperation>[];
+  readonly changes: readonly OperatorOperation[];
   readonly final: FinalCoupon;
+  readonly rowOf: ReadonlyMap<string, FinalRow>;
+  readonly losses: Losses;
   readonly #switches: readonly SwitchOperation[];
   readonly #effects: readonly StockEffect[];
-  /** For each user with a row, the earliest moment at which it can have been granted; ascending. */
+  /** For each user who took a unit, the earliest moment at which it can have been granted; ascending. */
   readonly #grants: readonly number[];
+  /** For each returned unit, the moment from which it was certainly back in stock. */
+  readonly #back: readonly number[];
 
-  constructor(couponId: string, operations: readonly Operation[], final: FinalCoupon) {
+  constructor(couponId: string, operations: readonly Operation[], final: FinalCoupon, losses: Losses) {
     const inOrder = [...operations].sort((a, b) => a.invokedAt - b.invokedAt);
     this.couponId = couponId;
     this.final = final;
+    this.losses = losses;
+    this.rowOf = new Map(final.rows.map((row) => [row.userId, row]));
     this.claims = inOrder.filter((operation) => operation.kind === 'claim');
     this.stock = inOrder.filter((operation) => operation.kind === 'stock');
-    this.changes = inOrder.filter((operation) => operation.kind !== 'claim');
+    this.changes = inOrder.filter((operation) => operation.kind !== 'claim' && operation.kind !== 'return');
+    const returns = inOrder.filter((operation) => operation.kind === 'return');
+    this.returnsByUser = groupBy(returns, (operation) => operation.userId);
     this.#switches = inOrder.filter(
       (operation): operation is SwitchOperation => operation.kind === 'pause' || operation.kind === 'resume',
     );
@@ -57,8 +73,15 @@ export class CouponHistory {
     this.created = first && { ...first, completedAt: done?.completedAt ?? Infinity };
     this.byUser = groupBy(this.claims, (claim) => claim.userId);
     this.#effects = final.stock.filter((change) => change.applied).map((change) => this.#effectOf(change));
-    const withRow = new Set(final.rows.map((row) => row.userId));
-    this.#grants = [...withRow].map((user) => earliestGrant(this.byUser.get(user) ?? [])).sort((a, b) => a - b);
+    const takers = new Set(this.rowOf.keys());
+    // What Redis has forgotten had taken a unit before, answered or not.
+    if (losses.possible) {
+      for (const [user, claims] of this.byUser) if (claims.some(mayHaveGranted)) takers.add(user);
+    }
+    this.#grants = [...takers].map((user) => earliestGrant(this.byUser.get(user) ?? [])).sort((a, b) => a - b);
+    this.#back = final.rows
+      .filter((row) => row.returnedAt !== null)
+      .map((row) => losses.settledAfter(lastReturn(this.returnsByUser.get(row.userId) ?? [])));
   }
 
   /** Units granted to the coupon in the end. */
@@ -74,7 +97,18 @@ export class CouponHistory {
   /** Units that were certainly left at every moment of the span; 0 or less: it cannot be told. */
   remainingAtLeast({ from, to }: Span): number {
     const total = this.#sum((effect) => (effect.delta > 0 ? effect.latest <= from : effect.earliest <= to));
-    return total - this.#grantsBefore(to);
+    const back = this.#back.filter((moment) => moment <= from).length;
+    return total + back - this.#grantsBefore(to) - this.#withheld(from, to);
+  }
+
+  /** Units that may have been withheld at some moment of the span. */
+  #withheld(from: number, to: number): number {
+    return this.final.ranges
+      .filter((range) => range.withheldAt <= to + CLOCK_TOLERANCE_MS && range.releasedAt >= from - CLOCK_TOLERANCE_MS)
+      .reduce((sum, { firstNo, lastNo }) => {
+        const rows = this.final.rows.filter(({ claimNo }) => firstNo <= claimNo && claimNo <= lastNo).length;
+        return sum + lastNo - firstNo + 1 - rows;
+      }, 0);
   }
 
   /** Spans in which the coupon was certainly paused, or certainly not. */
@@ -135,6 +169,18 @@ export class CouponHistory {
 /** Whether this operation can be the one that granted the claim. */
 export function mayHaveGranted({ outcome }: ClaimOperation): boolean {
   return outcome.result === 'unknown' || (outcome.result === 'granted' && outcome.status === 'claimed');
+}
+
+/** Whether this operation can have given the claim back. */
+export function mayHaveReturned({ outcome }: ReturnOperation): boolean {
+  return outcome.result !== 'refused';
+}
+
+/** When the last request that can have made the return was answered; one without an answer may linger. */
+function lastReturn(operations: readonly ReturnOperation[]): number {
+  const told = operations.filter(({ outcome }) => outcome.result === 'returned').map((asked) => asked.completedAt);
+  if (told.length > 0) return Math.min(...told);
+  return Math.max(...operations.filter(mayHaveReturned).map((asked) => asked.completedAt + LINGER_MS));
 }
 
 function earliestGrant(operations: readonly ClaimOperation[]): number {

@@ -3,6 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Executable } from '../platform/embedded/executables.js';
 import { thisMachine } from '../platform/embedded/executables.js';
 import { findFreePort } from '../platform/embedded/free-port.js';
 import { mariadbProgram, prepareMariadb } from '../platform/embedded/mariadb-server.js';
@@ -17,11 +19,12 @@ import type { Redis } from '../platform/redis.js';
 import { connectRedis } from '../platform/redis.js';
 import { FaultProxy } from './fault-proxy.js';
 import { Instance } from './instance.js';
+import { killAndCutBack } from './lost-tail.js';
 import type { Random } from './random.js';
 
 const INSTANCES = [1, 2] as const;
 /** Small, so that claims meet the ceiling while MySQL is away. */
-const LEDGER_WINDOW = 500;
+const LEDGER_WINDOW = 100;
 const HTTP_WORKERS = 2;
 const BUFFER_POOL_MB = 64;
 const OBSERVER_TIMEOUT_MS = 5_000;
@@ -29,32 +32,45 @@ const OBSERVER_CONNECTIONS = 2;
 /** May what the service's account may not, such as making the server read-only (which does not bind it). */
 const ROOT_ACCOUNT = 'verify';
 
+/**
+ * How much Redis remembers when it is killed: everything that it has answered, all but the last second at the most (its file
+ * is cut back, as a machine without power would), or nothing.
+ */
+export const REDIS_MODES = ['always', 'everysec', 'none'] as const;
+export type RedisMode = (typeof REDIS_MODES)[number];
+
 export interface DeploymentOptions {
   /** Everything is below it, logs too. */
   readonly dir: string;
   readonly random: Random;
+  readonly redis: RedisMode;
+  /** Of Redis, for the level `replica`. */
+  readonly replicas: 0 | 1;
+  /** A module that every process of the service loads first. */
+  readonly preload: string | undefined;
   readonly report: (step: string) => void;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
 
+interface DatabaseContext extends Pick<DeploymentOptions, 'log' | 'report'> {
+  /** Kills the server and takes away what it is to forget; without it: a kill is all. */
+  readonly forget?: (kill: () => Promise<void>) => Promise<void>;
+}
+
 /** A database that may be killed and started again on its port, with its data. */
 export class Database {
   readonly #program: ServerProgram;
-  readonly #context: Pick<DeploymentOptions, 'log' | 'report'>;
+  readonly #context: DatabaseContext;
   #server: ServerProcess;
 
-  private constructor(
-    program: ServerProgram,
-    server: ServerProcess,
-    context: Pick<DeploymentOptions, 'log' | 'report'>,
-  ) {
+  private constructor(program: ServerProgram, server: ServerProcess, context: DatabaseContext) {
     this.#program = program;
     this.#server = server;
     this.#context = context;
   }
 
-  static async start(program: ServerProgram, context: Pick<DeploymentOptions, 'log' | 'report'>): Promise<Database> {
+  static async start(program: ServerProgram, context: DatabaseContext): Promise<Database> {
     return new Database(program, await startOnFreePort(program, context), context);
   }
 
@@ -70,8 +86,9 @@ export class Database {
     process.kill(this.#server.pid, signal);
   }
 
-  kill(): Promise<void> {
-    return this.#server.kill();
+  async kill(): Promise<void> {
+    const kill = (): Promise<void> => this.#server.kill();
+    await (this.#context.forget?.(kill) ?? kill());
   }
 
   stop(): Promise<void> {
@@ -116,8 +133,7 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
     const executables = await provideExecutables({ ...options, redis: true, mysql: true, machine: thisMachine() });
     if (executables.redis === undefined || executables.mariadb === undefined) throw new Error('both were asked for');
     report('Starting Redis and MariaDB');
-    const redis = await Database.start(await redisProgram({ dir, executable: executables.redis }, log), options);
-    stops.push(() => redis.stop());
+    const redis = await startRedis(executables.redis, options, stops);
     const rootPassword = randomBytes(16).toString('hex');
     const mariadb = { dir, executables: executables.mariadb, bufferPoolMb: BUFFER_POOL_MB };
     const program = withRootAccount(await mariadbProgram(mariadb), rootPassword);
@@ -164,6 +180,8 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
           WEB_CONCURRENCY: String(HTTP_WORKERS),
           LEDGER_WINDOW: String(LEDGER_WINDOW),
           LOG_LEVEL: 'info',
+          ...(options.replicas > 0 && { REPLICA_COUNT: String(options.replicas) }),
+          ...(options.preload !== undefined && { NODE_OPTIONS: `--import=${pathToFileURL(options.preload).href}` }),
         },
         onSurprise: (what) => surprises.push(what),
       });
@@ -178,6 +196,33 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
     await stop();
     throw error;
   }
+}
+
+/** The master, and its replica where there is one; both end when `stops` are called. */
+async function startRedis(
+  executable: Executable,
+  options: DeploymentOptions,
+  stops: (() => Promise<unknown>)[],
+): Promise<Database> {
+  const { dir, redis: mode, replicas, log } = options;
+  const setting = {
+    executable,
+    appendfsync: mode === 'always' ? mode : ('everysec' as const),
+    persistence: mode !== 'none',
+  };
+  const program = await redisProgram({ dir, ...setting }, log);
+  const forget = (kill: () => Promise<void>): Promise<void> => killAndCutBack(program.dataFolder, kill);
+  const master = await Database.start(program, mode === 'everysec' ? { ...options, forget } : options);
+  stops.push(() => master.stop());
+  if (replicas === 0) return master;
+  const { hostname, port, password } = new URL(master.url);
+  const more = [`replicaof ${hostname} ${port}`, `masterauth ${password}`];
+  const replica = await Database.start(
+    await redisProgram({ dir: join(dir, 'replica'), ...setting, more }, log),
+    options,
+  );
+  stops.push(() => replica.stop());
+  return master;
 }
 
 /** The server makes its accounts from an init file at every start; ours is one more line of it. */

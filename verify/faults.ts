@@ -1,13 +1,14 @@
 // What each fault does to the deployment, and undoes again. Carries out a schedule; faults of one target never overlap.
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../platform/errors.js';
-import type { ResultSetHeader } from '../platform/mysql.js';
 import type { Database, Deployment, Proxies } from './deployment.js';
 import type { ProxyMode } from './fault-proxy.js';
 import { now } from './history.js';
 import type { Instance, Role } from './instance.js';
 import { at } from './random.js';
+import { lockAgainstTheLedger } from './deadlocks.js';
 import type { PlannedFault } from './schedule.js';
+import { partsOf } from './schedule.js';
 
 /** Latency of the `delay-` faults, each way. */
 const DELAY_MS_MIN = 20;
@@ -37,16 +38,14 @@ export async function carryOut(
   for (const fault of planned) {
     await pause(startedAt + fault.atMs - now(), signal);
     if (signal.aborted) break;
-    const before = busy.get(fault.target) ?? Promise.resolve();
-    busy.set(
-      fault.target,
-      before.then(async () => {
-        if (signal.aborted) return;
-        const beganAt = now();
-        const problem = await inject(fault, deployment, signal).then(() => undefined, messageOf);
-        happened.push({ ...fault, beganAt, endedAt: now(), ...(problem !== undefined && { problem }) });
-      }),
-    );
+    const parts = partsOf(fault.target);
+    const doing = Promise.all(parts.map((part) => busy.get(part) ?? Promise.resolve())).then(async () => {
+      if (signal.aborted) return;
+      const beganAt = now();
+      const problem = await inject(fault, deployment, signal).then(() => undefined, messageOf);
+      happened.push({ ...fault, beganAt, endedAt: now(), ...(problem !== undefined && { problem }) });
+    });
+    for (const part of parts) busy.set(part, doing);
   }
   await Promise.all(busy.values());
   return happened;
@@ -72,8 +71,16 @@ const FAULTS: Readonly<Record<string, Inject>> = {
   },
   'pause-http': pauseWorker('http'),
   'pause-ledger': pauseWorker('ledger'),
+  'pause-admin': pauseWorker('admin'),
+  'pause-primary': async (fault, deployment, signal) => {
+    const instance = instanceOf(fault, deployment);
+    instance.signal('SIGSTOP');
+    await pause(fault.lastsMs, signal);
+    instance.signal('SIGCONT');
+  },
   'pause-redis': pauseDatabase((deployment) => deployment.redis),
   'pause-mysql': pauseDatabase((deployment) => deployment.mysql),
+  'full-outbox': pauseDatabase((deployment) => deployment.mysql),
   'kill-redis': killDatabase((deployment) => deployment.redis),
   'kill-mysql': killDatabase((deployment) => deployment.mysql),
   'cut-redis-requests': disturb('redis', 'cut-request'),
@@ -92,8 +99,20 @@ const FAULTS: Readonly<Record<string, Inject>> = {
   'client-kill': async (_fault, { observer }) => {
     await observer.redis.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
   },
+  'mysql-deadlocks': async ({ lastsMs }, { observer }, signal) => {
+    const until = now() + lastsMs;
+    while (now() < until && !signal.aborted) await lockAgainstTheLedger(observer.root, signal);
+  },
+  'restart-all': endAll(
+    (instance) => instance.stop(),
+    (database) => database.stop(),
+  ),
+  'kill-all': endAll(
+    (instance) => instance.kill(),
+    (database) => database.kill(),
+  ),
   'mysql-read-only': async ({ lastsMs }, { observer }, signal) => {
-    const set = (value: 0 | 1) => observer.root.query<ResultSetHeader>('SET GLOBAL read_only = ?', [value]);
+    const set = (value: 0 | 1) => observer.root.query('SET GLOBAL read_only = ?', [value]);
     try {
       await set(1);
       await pause(lastsMs, signal);
@@ -124,6 +143,19 @@ function endInstance(end: (instance: Instance) => Promise<unknown>): Inject {
     await end(instance);
     await pause(fault.lastsMs, signal);
     instance.start();
+  };
+}
+
+function endAll(
+  end: (instance: Instance) => Promise<unknown>,
+  endDatabase: (database: Database) => Promise<void>,
+): Inject {
+  return async ({ lastsMs }, { instances, redis, mysql }, signal) => {
+    await Promise.all(instances.map(end));
+    await Promise.all([redis, mysql].map(endDatabase));
+    await pause(lastsMs, signal);
+    await Promise.all([redis, mysql].map((database) => database.startAgain()));
+    for (const instance of instances) instance.start();
   };
 }
 

@@ -1,6 +1,7 @@
 // What a run remembers: every operation with the time it was asked, the time it was answered and what was heard, and the
 // state that was found in the end. Plain data, so that it can be written to a file, planted by a test, and checked.
 // Times are epoch milliseconds with fractions, of this process's monotonic clock.
+import type { Ack } from '../coupons/definition.js';
 
 export interface Receipt {
   readonly claimNo: number;
@@ -13,6 +14,12 @@ export type ClaimOutcome =
   /** The service says that this request has granted nothing. */
   | { readonly result: 'refused'; readonly code: string }
   /** May have been granted: `outcome_unknown`, or no answer at all. */
+  | { readonly result: 'unknown'; readonly reason: string };
+
+/** As of a claim; `refused` here: this request has given nothing back. */
+export type ReturnOutcome =
+  | { readonly result: 'returned'; readonly receipt: Receipt; readonly returnedAt: number }
+  | { readonly result: 'refused'; readonly code: string }
   | { readonly result: 'unknown'; readonly reason: string };
 
 interface Asked {
@@ -29,6 +36,13 @@ export interface ClaimOperation extends Asked {
   readonly outcome: ClaimOutcome;
 }
 
+export interface ReturnOperation extends Asked {
+  readonly kind: 'return';
+  readonly userId: string;
+  readonly instance: number;
+  readonly outcome: ReturnOutcome;
+}
+
 /**
  * `unknown` may still take effect: a change that was asked for is finished by whoever comes next. `answer` is what was heard,
  * such as `503 fenced` or `no answer`.
@@ -39,6 +53,7 @@ export interface CreateOperation extends Asked {
   readonly total: number;
   readonly opensAt: number | null;
   readonly closesAt: number | null;
+  readonly returnable: boolean;
   readonly outcome: 'done' | 'unknown';
 }
 
@@ -57,18 +72,38 @@ export interface StockOperation extends Asked {
   readonly outcome: 'applied' | 'below_claimed' | 'unknown';
 }
 
-export type Operation = ClaimOperation | CreateOperation | SwitchOperation | StockOperation;
+export type UserOperation = ClaimOperation | ReturnOperation;
+export type OperatorOperation = CreateOperation | SwitchOperation | StockOperation;
+export type Operation = UserOperation | OperatorOperation;
+
+export interface FinalRow extends Receipt {
+  readonly userId: string;
+  readonly returnedAt: number | null;
+}
+
+/** Claim numbers that nobody could tell of when Redis had forgotten, while their units were withheld. */
+export interface FinalRange {
+  readonly firstNo: number;
+  readonly lastNo: number;
+  readonly withheldAt: number;
+  /** Infinity: still. */
+  readonly releasedAt: number;
+}
 
 /** What MySQL holds of one coupon when the outbox is empty. */
 export interface FinalCoupon {
   readonly couponId: string;
-  readonly rows: readonly (Receipt & { readonly userId: string })[];
+  readonly rows: readonly FinalRow[];
+  readonly ranges: readonly FinalRange[];
   /** The stock log; the first total has the key `created`. */
   readonly stock: readonly { readonly key: string; readonly delta: number; readonly applied: boolean }[];
 }
 
 export interface FinalState {
   readonly coupons: readonly FinalCoupon[];
+  /** Units that were withheld after the faults, until the operator released them. */
+  readonly withheldUnits: number;
+  readonly circumstances: Circumstances;
   /** From the end of the last fault until every process was ready, every shard open and the outbox empty. */
   readonly recovery: {
     readonly ms: number;
@@ -82,6 +117,21 @@ export interface FinalState {
   readonly audit: readonly string[];
   /** Instances that ended though nobody had asked them to, one sentence each. */
   readonly ended: readonly string[];
+}
+
+/** What decides which losses are within the window of a level. */
+export interface Circumstances {
+  readonly ack: Ack;
+  /** False: Redis comes back with everything it has answered. */
+  readonly redisForgets: boolean;
+  /** When Redis may have forgotten something. */
+  readonly forgot: readonly number[];
+  /** When an http worker of an instance could not report, for ever where it died. */
+  readonly away: readonly { readonly instance: number; readonly from: number; readonly to: number }[];
+  /** Moments at which everything that had been answered until then was seen to be in MySQL. */
+  readonly settled: readonly number[];
+  /** When the operator released what was withheld, and so gave up its numbers; null: never. */
+  readonly releasedAt: number | null;
 }
 
 /** Grows during a run. Bounded by the run: clients are few and each asks one thing at a time. */

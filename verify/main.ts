@@ -11,8 +11,11 @@ import { createProgress } from '../cli/progress.js';
 import { listenForSignals } from '../cli/signals.js';
 import { EXIT } from '../cluster/exit-codes.js';
 import type { Ack } from '../coupons/definition.js';
+import { ACKS } from '../coupons/definition.js';
 import { messageOf } from '../platform/errors.js';
 import { createLog } from '../platform/log.js';
+import type { RedisMode } from './deployment.js';
+import { REDIS_MODES } from './deployment.js';
 import { FAULT_KINDS } from './fault-kinds.js';
 import { countAnswers, describe } from './report.js';
 import type { Report } from './report.js';
@@ -21,8 +24,6 @@ import { run } from './run.js';
 import type { FaultKind } from './schedule.js';
 import { drawTimeline } from './timeline.js';
 
-/** Levels that this version offers; `replica` and `ledger` will be two more. */
-const LEVELS: readonly Ack[] = ['redis', 'fsync'];
 const CLIENTS_DEFAULT = 32;
 const SEED_MAX = 2 ** 31 - 1;
 
@@ -31,6 +32,8 @@ interface Options {
   readonly seed: number;
   readonly faults: readonly FaultKind[];
   readonly ack: Ack;
+  readonly redis: RedisMode;
+  readonly preload?: string;
   readonly clients: number;
   readonly out: string;
   readonly json?: true;
@@ -41,7 +44,17 @@ const program = new Command('npm run verify --')
   .option('--minutes <m>', 'how long load and faults last; start, recovery and check come on top', minutes, 1)
   .option('--seed <s>', 'decides the faults and the load (default: from the clock)', whole(0, SEED_MAX))
   .option('--faults <names>', 'which faults, separated by commas; all, or none', faultKinds, FAULT_KINDS)
-  .addOption(new Option('--ack <level>', 'acknowledgement level of the coupons').choices(LEVELS).default('fsync'))
+  .addOption(new Option('--ack <level>', 'acknowledgement level of the coupons').choices(ACKS).default('fsync'))
+  .addOption(
+    new Option('--redis <mode>', 'what Redis keeps of its writes when it is killed')
+      .choices(REDIS_MODES)
+      .default('always'),
+  )
+  .option(
+    '--preload <module>',
+    'every process of the service loads it first, to plant a bug that the run must find',
+    absolute,
+  )
   .option('--clients <n>', 'clients, each with one request at a time', whole(1, 256), CLIENTS_DEFAULT)
   .option(
     '--out <folder>',
@@ -55,6 +68,9 @@ const program = new Command('npm run verify --')
   );
 program.configureHelp({ styleOptionDescription: (text) => text.replace(/ \(default: \[.*\]\)$/s, ' (default: all)') });
 program.parse();
+if (program.opts<Options>().ack === 'fsync' && program.opts<Options>().redis !== 'always') {
+  program.error('error: level fsync needs --redis always');
+}
 const given = program.opts<Omit<Options, 'seed'> & { seed?: number }>();
 process.exitCode = await main({ ...given, seed: given.seed ?? Date.now() % SEED_MAX });
 
@@ -90,12 +106,12 @@ async function main(options: Options): Promise<number> {
 
 /** Writes the picture, and whatever helps to find out why when a promise was broken. */
 async function tell(options: Options, result: RunResult, dir: string): Promise<Report> {
-  const { seed, minutes: length, ack, out } = options;
+  const { seed, minutes: length, ack, redis, out } = options;
   const folder = resolve(out, `seed-${seed}`);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const picture = join(folder, 'timeline.svg');
-  await writeFile(picture, drawTimeline(result, `seed ${seed}, ${length} minutes, level ${ack}`));
+  await writeFile(picture, drawTimeline(result, `seed ${seed}, ${length} minutes, level ${ack}, Redis ${redis}`));
   const files = [`Timeline: ${picture}`];
   if (!result.verdict.ok) {
     const history = join(folder, 'history.jsonl');
@@ -105,13 +121,16 @@ async function tell(options: Options, result: RunResult, dir: string): Promise<R
     await keepLogs(dir, folder);
     files.push(`History: ${history}`, `Final state and logs: ${folder}`);
   }
+  const rows = result.final.coupons.flatMap((coupon) => coupon.rows);
   return {
-    ...{ seed, minutes: length, ack, files },
+    ...{ seed, minutes: length, ack, redis, files },
     verdict: result.verdict,
     answers: countAnswers(result.history),
     faults: result.faults,
     recovery: result.final.recovery,
-    claims: result.final.coupons.reduce((sum, coupon) => sum + coupon.rows.length, 0),
+    claims: rows.length,
+    returned: rows.filter((row) => row.returnedAt !== null).length,
+    withheldUnits: result.final.withheldUnits,
   };
 }
 
@@ -120,6 +139,10 @@ async function keepLogs(dir: string, folder: string): Promise<void> {
     // A run that fails early may not have all of them.
     await cp(join(dir, log), join(folder, log), { recursive: true }).catch(() => undefined);
   }
+}
+
+function absolute(path: string): string {
+  return resolve(path);
 }
 
 function minutes(text: string): number {

@@ -74,6 +74,16 @@ export class Operators {
     }
   }
 
+  /** Gives up the numbers that nobody can tell of, coupon by coupon. */
+  async release(couponIds: readonly string[], signal: AbortSignal): Promise<void> {
+    const random = randomOf(this.#seed, 'release');
+    for (const couponId of couponIds) {
+      await this.#insist(LAST_ATTEMPTS_MAX, signal, async () => {
+        return (await this.#post(random, `/v1/coupons/${couponId}/release`)).ok;
+      });
+    }
+  }
+
   async #makeGenerations(random: Random, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await pause(GENERATION_MS, signal);
@@ -118,15 +128,15 @@ export class Operators {
   }
 
   async #create(coupon: PlannedCoupon, opensAt: number | null, closesAt: number | null, random: Random) {
-    const { couponId, total } = coupon;
+    const { couponId, total, returnable } = coupon;
     const window = {
       ...(opensAt !== null && { opensAt: new Date(opensAt).toISOString() }),
       ...(closesAt !== null && { closesAt: new Date(closesAt).toISOString() }),
     };
     const invokedAt = now();
-    const answer = await this.#post(random, '/v1/coupons', { couponId, total, ack: this.#ack, ...window });
+    const answer = await this.#post(random, '/v1/coupons', { couponId, total, returnable, ack: this.#ack, ...window });
     const outcome: CreateOperation['outcome'] = answer.ok ? 'done' : 'unknown';
-    const asked = { couponId, total, opensAt, closesAt, invokedAt, completedAt: now() };
+    const asked = { couponId, total, returnable, opensAt, closesAt, invokedAt, completedAt: now() };
     this.#history.record({ kind: 'create', ...asked, outcome, answer: answer.text });
     return answer.ok;
   }

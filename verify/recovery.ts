@@ -2,8 +2,9 @@
 // MySQL and through the service's own audit.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditReport } from '../coupons/coupons.js';
-import { outboxKey } from '../coupons/keys.js';
+import { fenceKey, outboxKey } from '../coupons/keys.js';
 import { readShards } from '../coupons/shards.js';
+import { countVoids } from '../coupons/withheld.js';
 import { messageOf } from '../platform/errors.js';
 import type { RowDataPacket } from '../platform/mysql.js';
 import type { Deployment } from './deployment.js';
@@ -74,6 +75,42 @@ async function unreadyOf(instance: Instance): Promise<string[]> {
   }
 }
 
+/** Units that are withheld now, by coupon. */
+export async function readWithheld({ observer }: Deployment): Promise<ReadonlyMap<string, number>> {
+  const [coupons] = await observer.mysql.query<RowDataPacket[]>(
+    'SELECT DISTINCT coupon_id FROM coupon_withheld WHERE released_at IS NULL ORDER BY coupon_id',
+  );
+  const found = new Map<string, number>();
+  for (const coupon of coupons) {
+    const couponId = String(coupon['coupon_id']);
+    found.set(couponId, (await countVoids(observer.mysql, couponId)).withheld);
+  }
+  return found;
+}
+
+/**
+ * True when all that anybody was told before this call is in MySQL: every shard is open on the very Redis that runs now, and
+ * no outbox holds an entry. False also when it cannot be told.
+ */
+export async function isSettled({ observer: { redis, mysql } }: Deployment): Promise<boolean> {
+  try {
+    const runId = /^run_id:(\w+)/m.exec(await redis.info('server'))?.[1];
+    const shards = await readShards(mysql);
+    const states = await Promise.all(
+      shards.map(async ({ shard }) => {
+        const [fence, entries] = await Promise.all([
+          redis.hmget(fenceKey(shard), 'state', 'run_id'),
+          redis.xlen(outboxKey(shard)),
+        ]);
+        return fence[0] === 'open' && fence[1] === runId && entries === 0;
+      }),
+    );
+    return shards.length > 0 && states.every(Boolean);
+  } catch {
+    return false;
+  }
+}
+
 /** What MySQL holds, coupon by coupon. */
 export async function readFinalCoupons({ observer }: Deployment): Promise<FinalCoupon[]> {
   const [coupons] = await observer.mysql.query<RowDataPacket[]>('SELECT coupon_id FROM coupon ORDER BY coupon_id');
@@ -81,7 +118,11 @@ export async function readFinalCoupons({ observer }: Deployment): Promise<FinalC
   for (const coupon of coupons) {
     const couponId = String(coupon['coupon_id']);
     const [rows] = await observer.mysql.query<RowDataPacket[]>(
-      'SELECT claim_no, user_id, claimed_at FROM coupon_claim_log WHERE coupon_id = ? ORDER BY claim_no',
+      'SELECT claim_no, user_id, claimed_at, returned_at FROM coupon_claim_log WHERE coupon_id = ? ORDER BY claim_no',
+      [couponId],
+    );
+    const [ranges] = await observer.mysql.query<RowDataPacket[]>(
+      'SELECT first_no, last_no, withheld_at, released_at FROM coupon_withheld WHERE coupon_id = ? ORDER BY first_no',
       [couponId],
     );
     const [log] = await observer.mysql.query<RowDataPacket[]>(
@@ -94,6 +135,13 @@ export async function readFinalCoupons({ observer }: Deployment): Promise<FinalC
         userId: String(row['user_id']),
         claimNo: Number(row['claim_no']),
         claimedAt: (row['claimed_at'] as Date).getTime(),
+        returnedAt: (row['returned_at'] as Date | null)?.getTime() ?? null,
+      })),
+      ranges: ranges.map((range) => ({
+        firstNo: Number(range['first_no']),
+        lastNo: Number(range['last_no']),
+        withheldAt: (range['withheld_at'] as Date).getTime(),
+        releasedAt: (range['released_at'] as Date | null)?.getTime() ?? Infinity,
       })),
       stock: log.map((row) => ({
         key: String(row['idempotency_key']),

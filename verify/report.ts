@@ -11,12 +11,16 @@ export interface Report {
   readonly seed: number;
   readonly minutes: number;
   readonly ack: string;
+  readonly redis: string;
   readonly verdict: Verdict;
   /** How often each kind of answer was heard, the commonest first. */
   readonly answers: Readonly<Record<string, number>>;
   readonly faults: readonly HappenedFault[];
   readonly recovery: FinalState['recovery'];
   readonly claims: number;
+  readonly returned: number;
+  /** After the faults, until the operator released them. */
+  readonly withheldUnits: number;
   /** Files with the picture, the whole history, the logs. */
   readonly files: readonly string[];
 }
@@ -31,11 +35,13 @@ export function countAnswers(history: readonly Operation[]): Record<string, numb
 }
 
 function labelOf(operation: Operation): string {
-  if (operation.kind !== 'claim') return `${operation.kind} ${operation.outcome}`;
+  if (operation.kind !== 'claim' && operation.kind !== 'return') return `${operation.kind} ${operation.outcome}`;
   const { outcome } = operation;
+  const asked = operation.kind === 'return' ? 'return ' : '';
   if (outcome.result === 'granted') return outcome.status;
-  if (outcome.result === 'refused') return outcome.code;
-  return outcome.reason.startsWith('no answer') ? 'no answer' : outcome.reason.slice(0, 40);
+  if (outcome.result === 'returned') return outcome.result;
+  if (outcome.result === 'refused') return asked + outcome.code;
+  return asked + (outcome.reason.startsWith('no answer') ? 'no answer' : outcome.reason.slice(0, 40));
 }
 
 export function describe(report: Report): string {
@@ -56,12 +62,14 @@ export function describe(report: Report): string {
     `Answers: ${list(answers)}.`,
     `Faults: ${list(countBy(faults.map((fault) => fault.fault)))}.`,
     ...skipped.map((fault) => `  ${fault.fault} of ${fault.target} did not go as planned: ${fault.problem ?? ''}`),
-    `${report.claims} claims in MySQL, ${verdict.recovered} of them recovered after an answer that got lost.`,
+    `${report.claims} claims in MySQL, ${report.returned} of them given back, ${verdict.recovered} recovered after an answer that got lost.`,
+    `${report.withheldUnits} units were withheld after the faults and released by the operator.`,
+    `${verdict.lostInWindow} answers are lost within the window of the level.`,
     `Recovered ${(recovery.ms / 1_000).toFixed(1)} s after the last fault (limit ${recovery.limitMs / 1_000} s)${waited}.`,
     ...report.files,
     verdict.ok
-      ? `Every promise was kept (seed ${report.seed}, ${report.minutes} minutes, level ${report.ack}).`
-      : `PROMISES WERE BROKEN. Again with the same schedule of faults: --seed ${report.seed} --minutes ${report.minutes} --ack ${report.ack}`,
+      ? `Every promise was kept (seed ${report.seed}, ${report.minutes} minutes, level ${report.ack}, Redis ${report.redis}).`
+      : `PROMISES WERE BROKEN. Again with the same schedule of faults: --seed ${report.seed} --minutes ${report.minutes} --ack ${report.ack} --redis ${report.redis}`,
   ].join('\n');
 }
 

@@ -7,7 +7,8 @@ import type { Log } from '../platform/log.js';
 import type { Verdict } from './checker.js';
 import { check } from './checker.js';
 import { Clients } from './clients.js';
-import type { Deployment } from './deployment.js';
+import { circumstancesOf, SettledWatch } from './circumstances.js';
+import type { Deployment, RedisMode } from './deployment.js';
 import { deploy } from './deployment.js';
 import type { HappenedFault } from './faults.js';
 import { carryOut } from './faults.js';
@@ -15,7 +16,7 @@ import type { FinalState, Operation } from './history.js';
 import { History, now } from './history.js';
 import { Operators } from './operators.js';
 import { randomOf } from './random.js';
-import { auditAll, readFinalCoupons, whenRecovered } from './recovery.js';
+import { auditAll, readFinalCoupons, readWithheld, whenRecovered } from './recovery.js';
 import type { FaultKind } from './schedule.js';
 import { planFaults } from './schedule.js';
 
@@ -29,6 +30,9 @@ export interface RunOptions {
   readonly durationMs: number;
   readonly faults: readonly FaultKind[];
   readonly ack: Ack;
+  readonly redis: RedisMode;
+  /** A module that every process of the service loads first, to plant a bug that the run must find. */
+  readonly preload?: string | undefined;
   readonly clients: number;
   /** An empty folder of its own. */
   readonly dir: string;
@@ -48,7 +52,12 @@ export interface RunResult {
 
 /** Rejects when the run could not be carried out; a broken promise of the service is a verdict, not an error. */
 export async function run(options: RunOptions): Promise<RunResult> {
-  const deployment = await deploy({ ...options, random: randomOf(options.seed, 'proxies') });
+  const deployment = await deploy({
+    ...options,
+    preload: options.preload,
+    replicas: options.ack === 'replica' ? 1 : 0,
+    random: randomOf(options.seed, 'proxies'),
+  });
   try {
     return await new Run(options, deployment).toVerdict();
   } finally {
@@ -63,6 +72,7 @@ class Run {
   readonly #history = new History();
   readonly #operators: Operators;
   readonly #clients: Clients;
+  readonly #settled: SettledWatch;
 
   constructor(options: RunOptions, deployment: Deployment) {
     const { instances } = deployment;
@@ -70,6 +80,7 @@ class Run {
     this.#options = options;
     this.#deployment = deployment;
     this.#operators = new Operators(shared);
+    this.#settled = new SettledWatch(deployment);
     this.#clients = new Clients({ ...shared, count: options.clients });
   }
 
@@ -86,13 +97,20 @@ class Run {
       report('Waiting for the recovery');
       const recovery = await whenRecovered(this.#deployment, calm, signal);
       const recovered = now();
+      const { withheldUnits, releasedAt } = await this.#release();
       report('Everybody asks once more');
       await this.#operators.finish(signal);
       await this.#clients.askAllAgain(signal);
       signal.throwIfAborted();
       const ended = now();
       report('Checking');
-      const final = await this.#finalState(recovery);
+      const { ack, redis } = this.#options;
+      const settled = await this.#whenSettled(recovery);
+      const final: FinalState = {
+        ...settled,
+        withheldUnits,
+        circumstances: circumstancesOf(ack, redis !== 'always', faults, this.#settled.moments, releasedAt),
+      };
       const verdict = check(this.#history.operations, final);
       const times = { began, calm, recovered, ended };
       return { verdict, history: this.#history.operations, final, faults, times };
@@ -115,6 +133,7 @@ class Run {
     const load = Promise.all([
       this.#clients.run(this.#operators.generations, over.signal),
       this.#operators.run(over.signal),
+      this.#settled.run(over.signal),
     ]);
     // A fault that takes longer than planned ends by itself: what it did must be undone in any case.
     const [happened] = await Promise.all([carryOut(planned, this.#deployment, signal), load]);
@@ -123,10 +142,25 @@ class Run {
     return happened;
   }
 
+  /** What an operator does who knows that nobody else will come to tell: gives up the numbers and frees their units. */
+  async #release(): Promise<Pick<FinalState, 'withheldUnits'> & { releasedAt: number | null }> {
+    const { report, signal } = this.#options;
+    const withheld = await readWithheld(this.#deployment);
+    const withheldUnits = [...withheld.values()].reduce((sum, units) => sum + units, 0);
+    await this.#settled.look();
+    if (withheld.size === 0) return { withheldUnits, releasedAt: null };
+    report(`Releasing ${withheldUnits} withheld units`);
+    const releasedAt = now();
+    await this.#operators.release([...withheld.keys()], signal);
+    await whenRecovered(this.#deployment, now(), signal);
+    return { withheldUnits, releasedAt };
+  }
+
   /** After the last requests the outbox must empty once more. */
-  async #finalState(recovery: FinalState['recovery']): Promise<FinalState> {
+  async #whenSettled(recovery: FinalState['recovery']): Promise<Omit<FinalState, 'withheldUnits' | 'circumstances'>> {
     const { signal } = this.#options;
     const settled = await whenRecovered(this.#deployment, now(), signal);
+    await this.#settled.look();
     const missing = [...recovery.missing, ...settled.missing];
     return {
       coupons: await readFinalCoupons(this.#deployment),

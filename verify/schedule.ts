@@ -1,8 +1,11 @@
 // Which fault happens when, decided by the seed alone. Pure: the same seed, duration and names give the same schedule.
 import { between, pick, randomOf } from './random.js';
 
+/** What can be broken by itself. */
+export const PARTS = ['redis', 'mysql', 'instance-1', 'instance-2'] as const;
+
 /** What a fault happens to; faults of one target come one after the other. */
-export type Target = 'redis' | 'mysql' | 'instance-1' | 'instance-2';
+export type Target = (typeof PARTS)[number] | 'everything';
 
 export interface FaultKind {
   readonly name: string;
@@ -12,6 +15,14 @@ export interface FaultKind {
   readonly targets: readonly Target[];
   /** How long it lasts; [0, 0] for what happens in a moment. */
   readonly lastsMs: readonly [min: number, max: number];
+  readonly effect?: FaultEffect;
+}
+
+/** What of it matters for the question of what may be lost. */
+export interface FaultEffect {
+  /** The http workers of the target end without having reported, or may; or they cannot be heard while it lasts. */
+  readonly workers?: 'die' | 'away';
+  readonly redisEnds?: true;
 }
 
 export interface PlannedFault {
@@ -36,7 +47,7 @@ export function planFaults(seed: number, durationMs: number, kinds: readonly Fau
   if (kinds.length === 0) return [];
   const random = randomOf(seed, 'schedule');
   const planned: PlannedFault[] = [];
-  const freeAt = new Map<Target, number>();
+  const freeAt = new Map<string, number>();
   // Every kind has its turn before one comes again: a short run meets as many as it can.
   let deck: FaultKind[] = [];
   for (let atMs = CALM_MS; ; atMs += between(random, ...GAP_MS)) {
@@ -46,12 +57,18 @@ export function planFaults(seed: number, durationMs: number, kinds: readonly Fau
     const lastsMs = Math.round(between(random, ...kind.lastsMs));
     const which = random();
     const rest = between(random, ...REST_MS);
-    const startMs = Math.round(Math.max(atMs, freeAt.get(target) ?? 0));
+    const parts = partsOf(target);
+    const startMs = Math.round(Math.max(atMs, ...parts.map((part) => freeAt.get(part) ?? 0)));
     if (atMs > durationMs - CALM_MS) break;
     if (startMs + lastsMs > durationMs - CALM_MS) continue;
     deck.splice(deck.indexOf(kind), 1);
     planned.push({ atMs: startMs, fault: kind.name, target, lastsMs, which });
-    freeAt.set(target, startMs + lastsMs + rest);
+    for (const part of parts) freeAt.set(part, startMs + lastsMs + rest);
   }
   return planned.sort((a, b) => a.atMs - b.atMs);
+}
+
+/** The parts that a fault of this target breaks. */
+export function partsOf(target: Target): readonly string[] {
+  return target === 'everything' ? PARTS : [target];
 }

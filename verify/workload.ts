@@ -11,6 +11,8 @@ export interface PlannedCoupon {
   /** ms after its creation; null: no bound. */
   readonly opensAfterMs: number | null;
   readonly closesAfterMs: number | null;
+  /** Where not, asking to give a claim back is refused. */
+  readonly returnable: boolean;
 }
 
 /** New coupons come this often, so that there is always one to be fought for. */
@@ -24,14 +26,29 @@ const SHARES = [0.4, 0.75, 1] as const;
 export function generation(number: number, random: Random): PlannedCoupon[] {
   const hot = wholeBetween(random, 80, 200);
   return [
-    { couponId: `hot-${number}`, total: hot, users: 3 * hot, opensAfterMs: null, closesAfterMs: null },
-    { couponId: `cold-${number}`, total: 5_000, users: 3_000, opensAfterMs: null, closesAfterMs: null },
+    {
+      couponId: `hot-${number}`,
+      total: hot,
+      users: 3 * hot,
+      opensAfterMs: null,
+      closesAfterMs: null,
+      returnable: true,
+    },
+    {
+      couponId: `cold-${number}`,
+      total: 5_000,
+      users: 3_000,
+      opensAfterMs: null,
+      closesAfterMs: null,
+      returnable: true,
+    },
     {
       couponId: `window-${number}`,
       total: 1_000,
       users: 900,
       opensAfterMs: wholeBetween(random, 2_000, 5_000),
       closesAfterMs: wholeBetween(random, 10_000, 20_000),
+      returnable: false,
     },
   ];
 }
