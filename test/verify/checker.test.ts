@@ -2,7 +2,14 @@
 import { describe, expect, it } from 'vitest';
 import type { CheckName, Verdict } from '../../verify/checker.js';
 import { check } from '../../verify/checker.js';
-import type { ClaimOperation, FinalCoupon, FinalState, Operation } from '../../verify/history.js';
+import type {
+  Circumstances,
+  ClaimOperation,
+  FinalCoupon,
+  FinalState,
+  Operation,
+  ReturnOperation,
+} from '../../verify/history.js';
 import { CREATED_KEY } from '../../verify/history.js';
 
 const COUPON = 'planted';
@@ -10,7 +17,8 @@ const at = { answer: '200', couponId: COUPON };
 
 function created(total: number, window: { opensAt?: number; closesAt?: number } = {}): Operation {
   const { opensAt = null, closesAt = null } = window;
-  return { kind: 'create', ...at, total, opensAt, closesAt, invokedAt: 0, completedAt: 10, outcome: 'done' };
+  const asked = { total, opensAt, closesAt, returnable: true, invokedAt: 0, completedAt: 10 };
+  return { kind: 'create', ...at, ...asked, outcome: 'done' };
 }
 
 function claim(userId: string, span: readonly [number, number], outcome: ClaimOperation['outcome']): ClaimOperation {
@@ -18,16 +26,34 @@ function claim(userId: string, span: readonly [number, number], outcome: ClaimOp
   return { kind: 'claim', couponId: COUPON, userId, instance: 1, invokedAt, completedAt, outcome };
 }
 
+function giveBack(
+  userId: string,
+  span: readonly [number, number],
+  outcome: ReturnOperation['outcome'],
+): ReturnOperation {
+  const [invokedAt, completedAt] = span;
+  return { kind: 'return', couponId: COUPON, userId, instance: 1, invokedAt, completedAt, outcome };
+}
+
+function back(claimNo: number): ReturnOperation['outcome'] {
+  return { result: 'returned', receipt: { claimNo, claimedAt: 1_000 + claimNo }, returnedAt: 2_000 + claimNo };
+}
+
 function told(claimNo: number, status: 'claimed' | 'already_claimed' = 'claimed'): ClaimOperation['outcome'] {
   return { result: 'granted', status, receipt: { claimNo, claimedAt: 1_000 + claimNo } };
 }
 
-const refused = (code: string): ClaimOperation['outcome'] => ({ result: 'refused', code });
+const refused = (code: string) => ({ result: 'refused', code }) as const;
 const unknown: ClaimOperation['outcome'] = { result: 'unknown', reason: 'outcome_unknown' };
 
-function row(claimNo: number, userId: string) {
-  return { claimNo, userId, claimedAt: 1_000 + claimNo };
+function row(claimNo: number, userId: string, returned = false) {
+  return { claimNo, userId, claimedAt: 1_000 + claimNo, returnedAt: returned ? 2_000 + claimNo : null };
 }
+
+const nothingForgotten: Circumstances = {
+  ...{ ack: 'fsync', redisForgets: false, forgot: [], away: [], releasedAt: null },
+  settled: [100_000],
+};
 
 function stock(key: string, delta: number, span: readonly [number, number], outcome: 'applied' | 'below_claimed') {
   return { kind: 'stock', ...at, key, delta, invokedAt: span[0], completedAt: span[1], outcome } as const;
@@ -40,7 +66,11 @@ function verdictOf(
 ): Verdict {
   const total = history.find((operation) => operation.kind === 'create')?.total ?? 0;
   return check(history, {
-    coupons: [{ couponId: COUPON, rows: [], stock: [{ key: CREATED_KEY, delta: total, applied: true }], ...coupon }],
+    coupons: [
+      { couponId: COUPON, rows: [], ranges: [], stock: [{ key: CREATED_KEY, delta: total, applied: true }], ...coupon },
+    ],
+    withheldUnits: 0,
+    circumstances: nothingForgotten,
     recovery: { ms: 100, limitMs: 1_000, missing: [], waitedFor: [] },
     audit: [],
     ended: [],
@@ -251,5 +281,141 @@ describe('finds', () => {
     ]);
     expect(found({ audit: ['I5 once'] })).toEqual(['audit']);
     expect(found({ ended: ['instance 1 ended by itself'] })).toEqual(['processes']);
+  });
+});
+
+describe('returned claims', () => {
+  const ann = [created(1), claim('ann', [20, 30], told(1)), giveBack('ann', [40, 50], back(1))];
+  const rows = [row(1, 'ann', true)];
+
+  it('free their unit, and stay returned', () => {
+    const history = [
+      ...ann,
+      giveBack('ann', [60, 70], back(1)),
+      claim('bob', [55, 56], refused('ledger_behind')),
+      claim('bob', [60, 70], told(2)),
+      claim('ann', [80, 90], refused('returned')),
+    ];
+    expect(broken(verdictOf(history, { rows: [...rows, row(2, 'bob')] }))).toEqual([]);
+  });
+
+  it('may be on their way for as long as not all is in MySQL', () => {
+    const history = [...ann, claim('bob', [60, 70], refused('sold_out'))];
+    expect(broken(verdictOf(history, { rows }))).toEqual([]);
+    const late = [...ann, claim('bob', [100_001, 100_002], refused('sold_out'))];
+    expect(broken(verdictOf(late, { rows }))).toEqual(['wrong_sold_out']);
+  });
+
+  it.each<[string, CheckName, Operation[], FinalCoupon['rows']]>([
+    ['is lost', 'returned', ann, [row(1, 'ann')]],
+    ['nobody asked for', 'returned', ann.slice(0, 2), rows],
+    ['changes its answer', 'returned', [...ann, giveBack('ann', [60, 70], back(2))], rows],
+    ['is claimed again', 'returned', [...ann, claim('ann', [60, 70], told(1, 'already_claimed'))], rows],
+    [
+      'frees its unit twice',
+      'oversold',
+      [...ann, claim('bob', [60, 70], told(2)), claim('cid', [60, 70], told(3))],
+      [...rows, row(2, 'bob'), row(3, 'cid')],
+    ],
+    [
+      'frees its unit before it was asked for',
+      'oversold',
+      [...ann, claim('bob', [31, 39], told(2))],
+      [...rows, row(2, 'bob')],
+    ],
+    [
+      'hears "not claimed"',
+      'forgotten',
+      [...ann.slice(0, 2), giveBack('ann', [40, 50], refused('not_claimed'))],
+      [row(1, 'ann')],
+    ],
+    [
+      'hears "not returnable"',
+      'wrong_refusal',
+      [...ann.slice(0, 2), giveBack('ann', [40, 50], refused('not_returnable'))],
+      [row(1, 'ann')],
+    ],
+    [
+      'hears "returned" and never was',
+      'wrong_refusal',
+      [...ann.slice(0, 2), claim('bob', [40, 50], refused('returned'))],
+      [row(1, 'ann')],
+    ],
+    [
+      'hears what the contract does not know',
+      'answers',
+      [...ann, giveBack('ann', [60, 70], refused('sold_out'))],
+      rows,
+    ],
+  ])('a return that %s', (_what, check, history, final) => {
+    expect(broken(verdictOf(history, { rows: final }))).toContain(check);
+  });
+});
+
+describe('when Redis forgets', () => {
+  const told1 = [created(2), claim('ann', [20, 30], told(1))];
+  /** Redis ended at 40, an http worker of instance 1 at 35; all was in MySQL at 60. */
+  const forgetful: Circumstances = {
+    ...{ ack: 'redis', redisForgets: true, forgot: [40], settled: [60, 100_000], releasedAt: 80 },
+    away: [{ instance: 1, from: 35, to: Infinity }],
+  };
+  const ranges = [{ firstNo: 1, lastNo: 2, withheldAt: 50, releasedAt: 80 }];
+  const judge = (
+    circumstances: Partial<Circumstances>,
+    history: readonly Operation[] = told1,
+    coupon: Partial<FinalCoupon> = { ranges },
+  ) => verdictOf(history, coupon, { circumstances: { ...forgetful, ...circumstances } });
+
+  it('counts a claim that is lost with the worker that told it, within the window of its level', () => {
+    expect(broken(judge({}))).toEqual([]);
+    expect(judge({}).lostInWindow).toBe(1);
+  });
+
+  it.each<[string, Partial<Circumstances>]>([
+    ['no worker died', { away: [] }],
+    ['the worker came back', { away: [{ instance: 1, from: 35, to: 70 }] }],
+    ['only workers of the other instance died', { away: [{ instance: 2, from: 35, to: Infinity }] }],
+    ['the worker died before the claim', { away: [{ instance: 1, from: 15, to: Infinity }] }],
+    ['Redis did not end', { forgot: [] }],
+    ['all was in MySQL before', { settled: [33, 60] }],
+    ['Redis keeps what it answers', { redisForgets: false }],
+  ])('finds a claim that is lost though %s', (_what, circumstances) => {
+    expect(broken(judge(circumstances))).toEqual(['lost']);
+  });
+
+  it('finds any loss, and anything withheld, at level ledger', () => {
+    expect(broken(judge({ ack: 'ledger' }))).toEqual(['lost', 'withheld']);
+    expect(broken(judge({ ack: 'ledger' }, told1, { rows: [row(1, 'ann')] }))).toEqual([]);
+  });
+
+  it('knows a user who got another claim while the worker could not be heard', () => {
+    const again = [...told1, claim('ann', [62, 64], told(3))];
+    const away = [{ instance: 1, from: 35, to: 70 }];
+    expect(broken(judge({ away }, again, { ranges, rows: [row(3, 'ann')] }))).toEqual([]);
+    expect(broken(judge({ away: [] }, again, { ranges, rows: [row(3, 'ann')] }))).toEqual(['doubled', 'changed']);
+  });
+
+  it('finds an oversell that counts the lost until they are given up', () => {
+    const bob = (asked: number) => [
+      ...told1,
+      claim('bob', [asked, asked + 2], told(3)),
+      claim('cid', [asked, asked + 2], told(4)),
+    ];
+    const rows = [row(3, 'bob'), row(4, 'cid')];
+    expect(broken(judge({}, bob(70), { ranges, rows }))).toEqual(['oversold']);
+    expect(broken(judge({}, bob(82), { ranges, rows }))).toEqual([]);
+  });
+
+  it('takes no number for missing that was withheld, and "sold out" for right meanwhile', () => {
+    const history = [created(2), claim('bob', [55, 60], refused('sold_out')), claim('ann', [90, 95], told(3))];
+    const rows = [row(3, 'ann')];
+    const circumstances = { redisForgets: false };
+    expect(broken(judge(circumstances, history, { rows, ranges }))).toEqual([]);
+    expect(broken(judge(circumstances, history, { rows }))).toEqual(['lost', 'wrong_sold_out']);
+  });
+
+  it('finds what is withheld after its release', () => {
+    const still = [{ firstNo: 1, lastNo: 2, withheldAt: 50, releasedAt: Infinity }];
+    expect(broken(judge({}, told1, { ranges: still, rows: [row(1, 'ann')] }))).toEqual(['withheld']);
   });
 });
