@@ -92,11 +92,11 @@ export function check(history: readonly Operation[], final: FinalState): Verdict
     checkReturns(coupon, findings);
     checkRefusals(coupon, findings);
     checkStock(coupon, findings);
-    for (const range of coupon.final.ranges) {
-      const { firstNo, lastNo, releasedAt } = range;
-      const free = losses.mayWithhold && releasedAt < Infinity;
-      findings.check('withheld', free, () => `${couponId}: numbers ${firstNo} to ${lastNo}`);
-    }
+    const { ranges } = coupon.final;
+    const free = ranges.length === 0 || (losses.mayWithhold && ranges.every((range) => range.releasedAt < Infinity));
+    findings.check('withheld', free, () => {
+      return `${couponId}: ${ranges.map(({ firstNo, lastNo }) => `numbers ${firstNo} to ${lastNo}`).join(', ')}`;
+    });
     recovered += recoveredClaims(coupon);
   }
   const { ms, limitMs, missing } = final.recovery;
