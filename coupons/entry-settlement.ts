@@ -1,5 +1,6 @@
 // What an outbox entry does to MySQL, and whether it has done it. MySQL only; the caller holds the transaction.
 import { insertGrants, isGrant, isReturn, markReturned, numberKey, readRows } from './claim-log.js';
+import { readLetteredClaims } from './dead-letters.js';
 import { isSettledAs, settleVersion } from './coupon-table.js';
 import type { ChangeEntry, GrantEntry, OutboxEntry, ReturnEntry } from './outbox.js';
 import type { Queryable } from '../platform/mysql.js';
@@ -25,6 +26,29 @@ export async function readSettled(
   for (const one of returns) if (isReturn(rows.get(numberKey(one)), one)) settled.add(one);
   for (const change of changes) if (await isSettledAs(connection, change)) settled.add(change);
   return settled;
+}
+
+/**
+ * Returns whose claim may be on its way still: another ledger has read it and not written it yet. None whose claim is a dead
+ * letter or another user's, and none that was put aside before.
+ */
+export async function readEarly(
+  connection: Queryable,
+  shard: number,
+  unsettled: readonly OutboxEntry[],
+): Promise<ReadonlySet<OutboxEntry>> {
+  const returns = byKind(unsettled).returns.filter((entry) => entry.letter === undefined);
+  if (returns.length === 0) return new Set();
+  const rows = await readRows(connection, returns);
+  const lettered = new Set([...(await readLetteredClaims(connection, shard)).values()].flat().map(numberKey));
+  return new Set(
+    returns.filter((entry) => {
+      const row = rows.get(numberKey(entry));
+      if (row === undefined) return !lettered.has(numberKey(entry));
+      // It has come since the return was tried.
+      return row.userId === entry.userId && row.returnedAt === null;
+    }),
+  );
 }
 
 function byKind(entries: readonly OutboxEntry[]) {

@@ -38,8 +38,8 @@ const grant = (claimNo: number, userId: string, couponId = 'sale'): OutboxEntry 
 const giveBack = (claimNo: number, userId: string, at = AT + 1): OutboxEntry => {
   return { kind: 'return', id: `${claimNo}-1`, couponId: 'sale', claimNo, userId, at, epoch: 5 };
 };
-const write = (entries: OutboxEntry[], epoch = 5) =>
-  writeBatch(connection, { shard: 1, epoch, entries, ledgerWindow: 10 });
+const write = (entries: OutboxEntry[], epoch = 5, leaveEarly = false) =>
+  writeBatch(connection, { shard: 1, epoch, entries, ledgerWindow: 10, leaveEarly });
 const rows = async () => {
   const [found] = await pool.query<RowDataPacket[]>(
     'SELECT coupon_id, claim_no, user_id, claimed_at, epoch FROM coupon_claim_log ORDER BY coupon_id, claim_no',
@@ -150,4 +150,22 @@ describe('a batch', () => {
 it('the number of shards is fixed by the first start', async () => {
   await expect(ensureShards(pool, 3)).rejects.toThrow(ConfigurationError);
   await expect(ensureShards(pool, 3)).rejects.toThrow('SHARD_COUNT is 3, but this database was made with 2');
+});
+
+describe('a return that comes before its claim', () => {
+  it('is left for later while another ledger may be about to write the claim', async () => {
+    expect(await write([giveBack(1, 'ann')], 5, true)).toMatchObject({ ids: [], refused: [], early: [{ id: '1-1' }] });
+    await write([grant(1, 'ann')]);
+    expect(await write([giveBack(1, 'ann')], 5, true)).toMatchObject({ ids: ['1-1'], refused: [], early: [] });
+  });
+
+  it('is refused when that is over, or when the claim is another one, or a dead letter', async () => {
+    expect(await write([giveBack(1, 'ann')])).toMatchObject({ ids: [], refused: [{}], early: [] });
+    await write([grant(2, 'bob')]);
+    expect(await write([giveBack(2, 'ann')], 5, true)).toMatchObject({ ids: [], refused: [{}], early: [] });
+    await write([grant(2, 'cid')]);
+    // The claim becomes a letter in this batch, and the return in the next one.
+    await write([grant(3, 'bob'), giveBack(3, 'bob')], 5, true);
+    expect(await write([giveBack(3, 'bob')], 5, true)).toMatchObject({ ids: [], refused: [{}], early: [] });
+  });
 });

@@ -11,13 +11,18 @@ import type { Log } from '../../platform/log.js';
 import type { Redis } from '../../platform/redis.js';
 import type { CouponProgress } from './acknowledge.js';
 import { acknowledge } from './acknowledge.js';
-import { backoff } from './backoff.js';
+import { backoff, pause } from './backoff.js';
 import type { WriteEntries, WrittenBatch } from './writer-pool.js';
 
 /** Entries of one transaction: one connection writes 110,000 rows/s at 2,000 a statement, 73,000 at 200 (MariaDB 10.11, two cores). */
 const BATCH_MAX = 2_000;
 /** No more is read while this much is queued; one more read may come on top. */
 const QUEUE_MAX = 2 * BATCH_MAX;
+
+/** A return whose claim another ledger has in hand is tried again after this long: that ledger writes within milliseconds. */
+const EARLY_PAUSE_MS = 50;
+/** Then it becomes a dead letter: longer than the claim of a dead ledger takes to be taken over (shard-watch.ts). */
+const EARLY_ATTEMPTS_MAX = 1_000;
 
 export interface ShardLedgerContext {
   readonly redis: Redis;
@@ -36,6 +41,8 @@ export class ShardLedger {
   #leftovers: RawEntry[] = [];
   #closing = new AbortController();
   #writing: Promise<void> | undefined;
+  /** Batches in a row that left returns for later. */
+  #earlyAttempts = 0;
   /** Where the next read begins: an id in what was delivered to us before, or '>' for what is new. */
   #cursor = '0';
   #rereadPending = false;
@@ -134,7 +141,8 @@ export class ShardLedger {
     const parsed = raw.map(parseEntry);
     const entries = parsed.filter((entry) => isOfEpoch(entry, epoch));
     const foreign = parsed.filter((entry) => !isOfEpoch(entry, epoch)).map(({ id }) => id);
-    const result = await write({ shard: this.shard, epoch, entries, ledgerWindow });
+    const leaveEarly = this.#earlyAttempts < EARLY_ATTEMPTS_MAX;
+    const result = await write({ shard: this.shard, epoch, entries, ledgerWindow, leaveEarly });
     if (result.status === 'stale_epoch') {
       this.#lose('MySQL has a newer epoch');
       return;
@@ -148,6 +156,11 @@ export class ShardLedger {
     if (!(await acknowledge(redis, scripts, acknowledged))) this.#lose('the fence has moved');
     else if (foreign.length > 0)
       this.#context.log.error({ shard: this.shard, entries: foreign }, 'outbox entries of another epoch dropped');
+    this.#earlyAttempts = result.early.length === 0 ? 0 : this.#earlyAttempts + 1;
+    if (result.early.length > 0) {
+      await pause(EARLY_PAUSE_MS, this.#closing.signal);
+      this.readPendingAgain();
+    }
   }
 
   /** Another epoch: whoever watches the shards finds it closed, and rebuilds it or opens it again. */

@@ -7,7 +7,7 @@
 import { deleteLetters, writeLetters } from '../../coupons/dead-letters.js';
 import type { Refused } from '../../coupons/dead-letters.js';
 import { raiseCeilings } from '../../coupons/coupon-table.js';
-import { readSettled, settleEntries } from '../../coupons/entry-settlement.js';
+import { readEarly, readSettled, settleEntries } from '../../coupons/entry-settlement.js';
 import type { OutboxEntry, PoisonEntry } from '../../coupons/outbox.js';
 import { messageOf } from '../../platform/errors.js';
 import type { Connection, RowDataPacket } from '../../platform/mysql.js';
@@ -20,6 +20,8 @@ export interface WriteTask {
   readonly entries: readonly (OutboxEntry | PoisonEntry)[];
   /** Claims of one coupon that may run ahead of MySQL. */
   readonly ledgerWindow: number;
+  /** Whether a return that comes before its claim is left in the outbox; false: it is refused. */
+  readonly leaveEarly?: boolean;
 }
 
 export type WriteResult =
@@ -30,6 +32,8 @@ export type WriteResult =
       readonly ids: readonly string[];
       /** Entries that are committed as dead letters. */
       readonly refused: readonly Refused[];
+      /** Returns that came before their claims, which another ledger is about to write: to be tried again. */
+      readonly early: readonly OutboxEntry[];
       /** Highest claim number that each coupon may hand out from now on. */
       readonly ceilings: ReadonlyMap<string, number>;
     };
@@ -44,15 +48,17 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   if (!(await writePart(connection, task, entries, { accepted, refused, ceilings }))) return STALE;
 
   const settled = await readSettled(connection, accepted);
-  for (const entry of accepted) {
-    if (!settled.has(entry)) refused.push({ entry, reason: 'MySQL holds something else' });
+  const unsettled = accepted.filter((entry) => !settled.has(entry));
+  const early = task.leaveEarly === true ? await readEarly(connection, task.shard, unsettled) : new Set<OutboxEntry>();
+  for (const entry of unsettled) {
+    if (!early.has(entry)) refused.push({ entry, reason: 'MySQL holds something else' });
   }
   await deleteLetters(connection, settled);
   if (refused.length > 0) {
     const current = await underEpoch(connection, task, () => writeLetters(connection, task.shard, refused));
     if (!current) return STALE;
   }
-  return { status: 'written', ids: [...settled].map(({ id }) => id), refused, ceilings };
+  return { status: 'written', ids: [...settled].map(({ id }) => id), refused, early: [...early], ceilings };
 }
 
 const STALE = { status: 'stale_epoch' } as const;
