@@ -65,9 +65,10 @@ const FAULTS: Readonly<Record<string, Inject>> = {
   'kill-admin': killWorker('admin'),
   'kill-primary': endInstance((instance) => instance.kill()),
   restart: endInstance((instance) => instance.stop()),
-  reload: (fault, deployment) => {
+  reload: async (fault, deployment, signal) => {
+    // A primary without workers has only just begun to start, and the signal would end it.
+    await workerOf(fault, deployment, 'http', signal);
     instanceOf(fault, deployment).signal('SIGHUP');
-    return Promise.resolve();
   },
   'pause-http': pauseWorker('http'),
   'pause-ledger': pauseWorker('ledger'),

@@ -2,8 +2,8 @@
 import { Buffer } from 'node:buffer';
 
 const LEDGER = '/dist/workers/ledger/shard-ledger.js';
-const LINE = 'const result = await write({ shard: this.shard, epoch, entries, ledgerWindow });';
-const EARLY = `await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: raw.map(({ id }) => id), coupons: [] });`;
+const LINE = 'const leaveEarly = this.#earlyAttempts < EARLY_ATTEMPTS_MAX;';
+const EARLY = `await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: entries.map(({ id }) => id), coupons: new Map() });`;
 
 export async function load(url, context, nextLoad) {
   const loaded = await nextLoad(url, context);
