@@ -96,7 +96,9 @@ it(
       what: 'the service to be back',
       timeoutMs: BACK_LIMIT_MS,
     });
-    expect(await pm2.service()).toMatchObject({ status: 'online', restarts: 1 });
+    // The service answers a moment before pm2 has heard that it is ready.
+    await waitFor(async () => (await pm2.service())?.status === 'online', { what: 'pm2 to hear of it' });
+    expect(await pm2.service()).toMatchObject({ restarts: 1 });
   },
   SERVICE_TEST_TIMEOUT_MS,
 );
@@ -118,7 +120,7 @@ it(
   async () => {
     await pm2.command(['save']);
     await pm2.command(['kill']);
-    expect(await processesBelow(pm2.folder)).toEqual([]);
+    await waitFor(async () => (await processesBelow(pm2.folder)).length === 0, { what: 'pm2 and the service to end' });
 
     await pm2.command(['resurrect']);
     await waitFor(isReady, { what: 'the service to be back', timeoutMs: BACK_LIMIT_MS });
