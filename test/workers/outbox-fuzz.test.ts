@@ -126,8 +126,12 @@ it('the ledger puts rubbish aside, and every claim beside it gets its row', asyn
     { what: 'the rows of all claims', timeoutMs: 40_000 },
   );
   expect(await claims.claim('sale', 'late')).toMatchObject({ status: 'claimed', receipt: { claimNo: 401 } });
-  await waitFor(async () => (await installation.outboxEntries()) === 0, {
-    what: 'the outbox to be empty',
+  // A return may come before its claim, from another ledger: one that fits no row is put aside only after a minute or so.
+  const returns = entries.filter((flat) => parseEntry(['0-1', flat]).kind === 'return').length;
+  await waitFor(async () => (await installation.outboxEntries()) <= returns, {
+    what: 'the outbox to hold no more than returns',
     timeoutMs: 40_000,
   });
+  // Nobody's: the ledger of this test need not wait for them.
+  for (let shard = 0; shard < SHARDS; shard++) await installation.redis.xtrim(outboxKey(shard), 'MAXLEN', 0);
 });
