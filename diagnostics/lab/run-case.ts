@@ -28,7 +28,7 @@ export interface RunResult {
   readonly verdict: LeakReport['verdict'];
   /** Seconds under load until it was said first. */
   readonly afterSeconds: number;
-  /** The line with the mark where the report that said it names it, else its first one. */
+  /** The first in the report that said it. */
   readonly worst: LeakSite | undefined;
   /** Whether that is a line with the mark. */
   readonly isMarked: boolean;
@@ -57,14 +57,10 @@ export async function runCase({ name, variant, seconds, windowMs, signal }: RunO
         }
         const { verdict, sites } = message.report;
         const afterSeconds = (performance.now() - startedAt) / 1_000;
-        const names = verdict === result.verdict && !result.isMarked && sites.some(isMarked);
-        if (RANK[verdict] > RANK[result.verdict] || names) {
-          // A leaked promise keeps those who await it: their lines leak with it, and either may have grown more by now.
-          const marked = sites.find(isMarked);
-          result = { verdict, afterSeconds, worst: marked ?? sites[0], isMarked: marked !== undefined };
+        if (RANK[verdict] > RANK[result.verdict]) {
+          result = { verdict, afterSeconds, worst: sites[0], isMarked: isMarked(sites[0]) };
         }
-        if (afterSeconds >= seconds || (variant === 'leaking' && verdict === 'leaking' && result.isMarked))
-          resolve(result);
+        if (afterSeconds >= seconds || (variant === 'leaking' && verdict === 'leaking')) resolve(result);
       });
     });
   } finally {
@@ -77,8 +73,8 @@ export async function runCase({ name, variant, seconds, windowMs, signal }: RunO
 }
 
 /** The line is looked up in the source that the report names: so the mapping back to it is tested too. */
-function isMarked(site: LeakSite): boolean {
-  const frame = site.stack[0];
+function isMarked(site: LeakSite | undefined): boolean {
+  const frame = site?.stack[0];
   if (frame === undefined) return false;
   const [above = '', line = ''] = readFileSync(frame.file, 'utf8')
     .split('\n')
