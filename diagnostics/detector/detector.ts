@@ -21,6 +21,8 @@ const SLOW_FACTOR = 8;
 const OLD_SHARE = 0.5;
 /** A growth of fewer recorded ones than this may be chance. */
 const SAMPLED_GROWTH_MIN = 6;
+/** Where a leak is certain from those who wait, so many recorded ones are enough to name what they wait for. */
+const AWAITED_GROWTH_MIN = 3;
 /** One-shot timers of up to this delay get the time to fire before they are called a leak. */
 const PATIENT_DELAY_MS_MAX = 600_000;
 const SITES_REPORTED_MAX = 20;
@@ -41,6 +43,8 @@ export interface Detector {
 interface Judged {
   readonly site: LeakSite;
   readonly sample: SiteSample;
+  /** ms over which it was judged. */
+  readonly scaleMs: number;
 }
 
 export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): Detector {
@@ -75,20 +79,37 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
     }
     history.since ??= to - found.scaleMs - oldMs;
     const isConfirmed = found.isConfirmed && hasHadTime(sample, to - history.since - windowMs - oldMs);
-    const kind = isPromise(sample) && history.abandonedGrowth * 2 > found.trend.growth ? 'abandoned' : sample.kind;
+    return judged(history, found.trend, found.scaleMs, isConfirmed && sample.stack.length > 0 ? 'leaking' : 'suspect');
+  };
+
+  /** Who waits is named with what made them wait: of that, having grown as much is enough, however unevenly it was sampled. */
+  const awaitedBy = (waiters: readonly Judged[], history: History): Judged | undefined => {
+    const sample = history.latest;
+    if (closenessOf(sample) > 0 || sample.stack.length === 0) return undefined;
+    for (const { site, scaleMs } of waiters) {
+      const trend = trendOf(history.points, scaleMs, scaleMs * CONFIRMING_WINDOWS);
+      if (trend !== undefined && hasGrown(trend, AWAITED_GROWTH_MIN, sample) && growsLike(trend, site))
+        return judged(history, trend, scaleMs, 'suspect');
+    }
+    return undefined;
+  };
+
+  const judged = (history: History, trend: Trend, scaleMs: number, verdict: LeakSite['verdict']): Judged => {
+    const sample = history.latest;
+    const kind = isPromise(sample) && history.abandonedGrowth * 2 > trend.growth ? 'abandoned' : sample.kind;
     const site: LeakSite = {
       siteId: sample.siteId,
-      verdict: isConfirmed && sample.stack.length > 0 ? 'leaking' : 'suspect',
+      verdict,
       kind,
       type: sample.type,
       stack: sample.stack,
       live: history.value,
-      growthPerMinute: Math.round(found.trend.growthPerMinute * 10) / 10,
+      growthPerMinute: Math.round(trend.growthPerMinute * 10) / 10,
       oldestSeconds: Math.round(sample.ageMaxMs / 100) / 10,
-      since: new Date(history.since).toISOString(),
+      since: new Date(history.since ?? to - scaleMs - oldMs).toISOString(),
       ...adviceFor(kind, sample.type),
     };
-    return { site, sample };
+    return { site, sample, scaleMs };
   };
 
   return {
@@ -116,10 +137,16 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
       times = [...times.filter((at) => at >= to - keptMs), to];
     },
     report() {
-      const judged = [...histories.values()].map(judge).filter((each) => each !== undefined);
-      const sites = judged
-        .filter((each) => !isHarmlessLoser(each, judged))
-        .map((each) => withVerdictOfItsLike(each, judged))
+      const grown = new Map([...histories.values()].map((history) => [history, judge(history)]));
+      const found = [...grown.values()].filter((each) => each !== undefined);
+      const waiters = found.filter(({ site, sample }) => site.verdict === 'leaking' && closenessOf(sample) > 0);
+      const awaited = [...grown]
+        .map(([history, each]) => (each === undefined ? awaitedBy(waiters, history) : undefined))
+        .filter((each) => each !== undefined);
+      const all = [...found, ...awaited];
+      const sites = all
+        .filter((each) => !isHarmlessLoser(each, all))
+        .map((each) => withVerdictOfItsLike(each, all))
         .toSorted(worstFirst);
       // What has no line, such as accepted sockets, is evidence beside a line; alone it is but a growing number of clients.
       const reported = sites.some(({ sample }) => sample.stack.length > 0)
@@ -134,9 +161,16 @@ function isPromise({ kind }: SiteSample): boolean {
   return kind === 'promise' || kind === 'abandoned';
 }
 
-function isLeakLike({ isRising, risingShare, growth }: Trend, shareMin: number, sample: SiteSample): boolean {
-  const weight = sample.sampled === 0 ? 1 : sample.live / sample.sampled;
-  return isRising && risingShare >= shareMin && growth >= SAMPLED_GROWTH_MIN * weight;
+function isLeakLike(trend: Trend, shareMin: number, sample: SiteSample): boolean {
+  return trend.isRising && trend.risingShare >= shareMin && hasGrown(trend, SAMPLED_GROWTH_MIN, sample);
+}
+
+function hasGrown({ growth }: Trend, sampledMin: number, { live, sampled }: SiteSample): boolean {
+  return growth >= sampledMin * (sampled === 0 ? 1 : live / sampled);
+}
+
+function growsLike({ growthPerMinute }: { readonly growthPerMinute: number }, other: LeakSite): boolean {
+  return growthPerMinute >= other.growthPerMinute * LIKE_GROWTH_SHARE_MIN;
 }
 
 /** Timeouts that are made steadily rise until the first ones fire: that is no leak yet. */
@@ -166,14 +200,10 @@ function isHarmlessLoser({ site, sample }: Judged, all: readonly Judged[]): bool
 const LIKE_GROWTH_SHARE_MIN = 0.5;
 
 /** and the first whose growth is confirmed speaks for all: the one that names the cause may be confirmed a moment later. */
-function withVerdictOfItsLike({ site, sample }: Judged, all: readonly Judged[]): Judged {
+function withVerdictOfItsLike(each: Judged, all: readonly Judged[]): Judged {
   const isConfirmed =
-    sample.stack.length > 0 &&
-    all.some(
-      (other) =>
-        other.site.verdict === 'leaking' && site.growthPerMinute >= other.site.growthPerMinute * LIKE_GROWTH_SHARE_MIN,
-    );
-  return isConfirmed ? { site: { ...site, verdict: 'leaking' }, sample } : { site, sample };
+    each.sample.stack.length > 0 && all.some(({ site }) => site.verdict === 'leaking' && growsLike(each.site, site));
+  return isConfirmed ? { ...each, site: { ...each.site, verdict: 'leaking' } } : each;
 }
 
 /** The closer to the cause the higher: what was made, then who waits for it, then whose functions they are. */
@@ -185,11 +215,15 @@ const CLOSENESS: Readonly<Record<string, number>> = {
   'Promise.finally': 3,
 };
 
+/** 0: what was made. Above: somebody who waits. */
+function closenessOf({ details }: SiteSample): number {
+  return CLOSENESS[String(details.by)] ?? 0;
+}
+
 function worstFirst(a: Judged, b: Judged): number {
-  const closeness = ({ sample }: Judged): number => CLOSENESS[String(sample.details.by)] ?? 0;
   return (
     Number(b.site.verdict === 'leaking') - Number(a.site.verdict === 'leaking') ||
-    closeness(a) - closeness(b) ||
+    closenessOf(a.sample) - closenessOf(b.sample) ||
     b.site.growthPerMinute - a.site.growthPerMinute
   );
 }

@@ -257,6 +257,19 @@ describe('the report', () => {
     expect(last.sites.map(({ stack }) => stack[0]?.line)).toEqual([3, 2, 1]);
   });
 
+  it('names what was made in the first report that says leaking, though its growth was sampled unevenly', () => {
+    const awaiting = { lives: births(500, Infinity), details: { by: 'await' }, stack: [{ ...FRAME, line: 2 }] };
+    const uneven = [...births(500, Infinity, 0, 40_000), ...births(500, Infinity, 62_000)];
+    const made = { lives: uneven, stack: [{ ...FRAME, line: 3 }] };
+    const young = { lives: births(50, 200, 0, 130_000), stack: [{ ...FRAME, line: 4 }] };
+    const lines = new Set<string>();
+    for (let seconds = 60; seconds <= 120; seconds += 5) {
+      const { sites } = follow([awaiting, made, young], seconds).last;
+      if (sites[0]?.verdict === 'leaking') lines.add(sites.map(({ stack }) => stack[0]?.line).join(' '));
+    }
+    expect([...lines]).toEqual(['3 2']);
+  });
+
   it('is the same for the same snapshots', () => {
     const programs = [{ lives: births(500, Infinity) }];
     expect(follow(programs, 100).last).toEqual(follow(programs, 100).last);
