@@ -153,12 +153,19 @@ class RedisClaimService implements RunningClaimService {
     return reasons;
   }
 
-  async claim(couponId: string, userId: string): Promise<ClaimOutcome> {
+  // The hot path makes two promises a claim; an async function would make five. They cost time of their own, and again when
+  // the diagnostics watch them.
+  claim(couponId: string, userId: string): Promise<ClaimOutcome> {
     const startedAt = performance.now();
+    const settled = (outcome: ClaimOutcome): ClaimOutcome => {
+      this.#metrics.settled(outcome, startedAt);
+      return outcome;
+    };
     const { line, confirmed } = this.#lineOf(couponId);
-    const outcome = await this.#finalOutcome(couponId, userId, await line.claim(couponId, userId), confirmed);
-    this.#metrics.settled(outcome, startedAt);
-    return outcome;
+    return line.claim(couponId, userId).then((answer) => {
+      const outcome = this.#finalOutcome(couponId, userId, answer, confirmed);
+      return isSettled(outcome) ? settled(outcome) : outcome.then(settled);
+    });
   }
 
   async claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {

@@ -85,17 +85,21 @@ export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPl
           response: { 201: Claimed, 200: AlreadyClaimed },
         },
       },
-      async (request, reply) => {
+      // Not an async function: see RedisClaimService.claim.
+      (request, reply) => {
         const { couponId } = request.params;
+        const answer = (identified: string | Refusal): Promise<void> | undefined => {
+          if (typeof identified !== 'string') refuse(reply, identified);
+          else if (!isCouponId(couponId)) sendProblem(reply, 'invalid_coupon_id');
+          else {
+            return claims
+              .claim(couponId, identified)
+              .then((outcome) => sendOutcome(reply, couponId, identified, outcome));
+          }
+          return undefined;
+        };
         const identified = identify(request.raw);
-        const userId = typeof identified === 'string' ? identified : await identified;
-        if (typeof userId !== 'string') {
-          refuse(reply, userId);
-        } else if (!isCouponId(couponId)) {
-          sendProblem(reply, 'invalid_coupon_id');
-        } else {
-          sendOutcome(reply, couponId, userId, await claims.claim(couponId, userId));
-        }
+        return identified instanceof Promise ? identified.then(answer) : answer(identified);
       },
     );
 
