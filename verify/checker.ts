@@ -8,7 +8,7 @@ import type { FinalCoupon, FinalState, Operation } from './history.js';
 import { Losses } from './losses.js';
 
 export const CHECKS = {
-  lost: 'Every receipt that a user holds is a row in MySQL, and no claim number is missing there.',
+  lost: 'Every receipt that a user holds gets its row in MySQL, not only by a repair, and no claim number is missing there.',
   doubled: 'No user has two claims of a coupon, and no claim number belongs to two users.',
   unexpected: 'No row belongs to a user who never asked for it.',
   changed: 'Whoever asks again gets the same receipt, and the row says the same.',
@@ -23,7 +23,7 @@ export const CHECKS = {
   stock: 'Every change of stock took effect exactly as its answer said.',
   answers: 'Every answer is one that the contract knows, and after the faults every user gets a final one.',
   recovery: 'After the faults everything is ready again in time, with nobody helping.',
-  audit: 'The audit of the service finds every invariant kept.',
+  audit: 'The audit of the service finds every invariant kept, and reconciliation had nothing to repair.',
   processes: 'No instance ended by itself.',
 } as const;
 
@@ -49,6 +49,9 @@ export interface Verdict {
 }
 
 const EXAMPLES_MAX = 10;
+
+/** What a repair had made good; any other is the audit's. */
+const REPAIRED_CHECKS: Readonly<Record<string, CheckName>> = { row_requeued: 'lost', return_requeued: 'returned' };
 
 export class Findings {
   readonly #found = new Map<CheckName, { checked: number; violations: number; examples: string[] }>();
@@ -105,6 +108,9 @@ export function check(history: readonly Operation[], final: FinalState): Verdict
     return `not recovered within ${limitMs} ms${what}`;
   });
   findings.check('audit', final.audit.length === 0, () => final.audit.join('; '));
+  for (const { kind, what } of final.repairs) {
+    findings.check(REPAIRED_CHECKS[kind] ?? 'audit', false, () => `repaired by reconciliation: ${what}`);
+  }
   findings.check('processes', final.ended.length === 0, () => final.ended.join('; '));
   const checks = findings.list();
   return { ok: checks.every((result) => result.violations === 0), checks, recovered, lostInWindow: losses.counted };

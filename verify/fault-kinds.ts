@@ -1,4 +1,4 @@
-// The catalogue of faults: names, meanings, targets, lengths. What each does is in faults.ts.
+// The catalogue of faults: names, meanings, targets, lengths, what is counted of them. What each does is in faults.ts.
 import type { FaultEffect, FaultKind, Target } from './schedule.js';
 
 const INSTANCES: readonly Target[] = ['instance-1', 'instance-2'];
@@ -13,6 +13,24 @@ const BACKLOG_MS = [6_000, 10_000] as const;
 const DIE: FaultEffect = { workers: 'die' };
 const AWAY: FaultEffect = { workers: 'away' };
 const ALL: FaultEffect = { workers: 'die', redisEnds: true };
+/** What is counted to see whether a fault had an effect; of those that are not here: processes that got their signal. */
+const HITS: Readonly<Record<string, string>> = {
+  'full-outbox': 'claims refused as ledger_behind',
+  'cut-redis-requests': 'connections cut',
+  'cut-redis-replies': 'connections cut',
+  'cut-mysql-requests': 'connections cut',
+  'cut-mysql-replies': 'connections cut',
+  'delay-redis': 'chunks delayed',
+  'delay-mysql': 'chunks delayed',
+  'part-redis': 'connections held',
+  'part-mysql': 'connections held',
+  'refuse-redis': 'connections cut or refused',
+  'refuse-mysql': 'connections cut or refused',
+  'script-flush': 'scripts forgotten',
+  'client-kill': 'connections closed',
+  'mysql-read-only': 'batches of a ledger refused, and tried again',
+  'mysql-deadlocks': 'batches of a ledger lost to a deadlock, and tried again',
+};
 
 function kind(
   name: string,
@@ -21,7 +39,7 @@ function kind(
   lastsMs: FaultKind['lastsMs'],
   effect: FaultEffect = {},
 ): FaultKind {
-  return { name, meaning, targets, lastsMs, effect };
+  return { name, meaning, targets, lastsMs, effect, hits: HITS[name] ?? 'processes' };
 }
 
 export const FAULT_KINDS: readonly FaultKind[] = [

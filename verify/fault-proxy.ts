@@ -24,6 +24,8 @@ export class FaultProxy {
   readonly #random: () => number;
   #mode: ProxyMode = 'pass';
   #delayMs = 0;
+  /** Since the last `misbehave()`. */
+  #hits = 0;
 
   private constructor(targetPort: number, random: () => number) {
     this.#targetPort = targetPort;
@@ -48,15 +50,18 @@ export class FaultProxy {
   misbehave(mode: Exclude<ProxyMode, 'pass'>, delayMs = 0): void {
     this.#mode = mode;
     this.#delayMs = delayMs;
+    this.#hits = mode === 'refuse' || heldIn(mode).replies ? this.#connections.size : 0;
     for (const connection of this.#connections) {
       if (mode === 'refuse') connection.destroy();
       else connection.hold(heldIn(mode));
     }
   }
 
-  behave(): void {
+  /** How many connections were cut, refused or held since `misbehave()`; of `delay`, how many chunks waited. */
+  behave(): number {
     this.#mode = 'pass';
     for (const connection of this.#connections) connection.hold(heldIn('pass'));
+    return this.#hits;
   }
 
   /** Passes on to another port from now on; cuts the connections to the one before. */
@@ -74,6 +79,7 @@ export class FaultProxy {
   }
 
   #accept(client: Socket): void {
+    if (this.#mode === 'refuse' || heldIn(this.#mode).replies) this.#hits++;
     if (this.#mode === 'refuse') {
       client.on('error', () => undefined).destroy();
       return;
@@ -90,7 +96,9 @@ export class FaultProxy {
 
   /** What becomes of one chunk: cut, or passed on after so many ms. */
   #fate(cutBy: ProxyMode): 'cut' | number {
-    if (this.#mode === cutBy && this.#random() < CUT_SHARE) return 'cut';
+    const isCut = this.#mode === cutBy && this.#random() < CUT_SHARE;
+    if (isCut || this.#mode === 'delay') this.#hits++;
+    if (isCut) return 'cut';
     return this.#mode === 'delay' ? this.#delayMs : 0;
   }
 }

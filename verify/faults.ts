@@ -1,14 +1,18 @@
-// What each fault does to the deployment, and undoes again. Carries out a schedule; faults of one target never overlap.
+// What each fault does to the deployment, and undoes again, and how much of it was seen to hit. Carries out a schedule; faults of
+// one target never overlap.
+import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../platform/errors.js';
 import type { Database, Deployment, Proxies } from './deployment.js';
 import type { ProxyMode } from './fault-proxy.js';
+import type { History, Operation } from './history.js';
 import { now } from './history.js';
 import type { Instance, Role } from './instance.js';
 import { at } from './random.js';
 import { lockAgainstTheLedger } from './deadlocks.js';
 import type { PlannedFault } from './schedule.js';
 import { partsOf } from './schedule.js';
+import { readServiceLog } from './service-log.js';
 
 /** Latency of the `delay-` faults, each way. */
 const DELAY_MS_MIN = 20;
@@ -18,20 +22,28 @@ const TARGET_POLL_MS = 100;
 /** … for so long; then it does not happen. */
 const TARGET_TIMEOUT_MS = 5_000;
 
+/** What a ledger says of a batch that it writes again (workers/ledger/shard-ledger.ts). */
+const NOT_WRITTEN = 'batch not written, trying again';
+
 /** A fault as it happened. Times are epoch milliseconds. */
 export interface HappenedFault extends PlannedFault {
   readonly beganAt: number;
   readonly endedAt: number;
+  /** How much was seen to be hit, in the unit of its kind (fault-kinds.ts); 0: it had no effect that was seen. */
+  readonly hits: number;
   /** Why it did not happen, or not as planned. */
   readonly problem?: string;
 }
 
+interface Stage {
+  readonly deployment: Deployment;
+  readonly history: History;
+  readonly signal: AbortSignal;
+}
+
 /** Resolves when the last fault is over. An abort leaves out what has not begun, and undoes what has. */
-export async function carryOut(
-  planned: readonly PlannedFault[],
-  deployment: Deployment,
-  signal: AbortSignal,
-): Promise<HappenedFault[]> {
+export async function carryOut(planned: readonly PlannedFault[], stage: Stage): Promise<HappenedFault[]> {
+  const { signal } = stage;
   const startedAt = now();
   const busy = new Map<string, Promise<unknown>>();
   const happened: HappenedFault[] = [];
@@ -42,8 +54,11 @@ export async function carryOut(
     const doing = Promise.all(parts.map((part) => busy.get(part) ?? Promise.resolve())).then(async () => {
       if (signal.aborted) return;
       const beganAt = now();
-      const problem = await inject(fault, deployment, signal).then(() => undefined, messageOf);
-      happened.push({ ...fault, beganAt, endedAt: now(), ...(problem !== undefined && { problem }) });
+      const outcome = await inject(fault, stage).then(
+        (hits) => ({ hits }),
+        (error: unknown) => ({ hits: 0, problem: messageOf(error) }),
+      );
+      happened.push({ ...fault, beganAt, endedAt: now(), ...outcome });
     });
     for (const part of parts) busy.set(part, doing);
   }
@@ -51,12 +66,13 @@ export async function carryOut(
   return happened;
 }
 
-type Inject = (fault: PlannedFault, deployment: Deployment, signal: AbortSignal) => Promise<void>;
+/** Resolves with the hits. */
+type Inject = (fault: PlannedFault, stage: Stage) => Promise<number>;
 
-async function inject(fault: PlannedFault, deployment: Deployment, signal: AbortSignal): Promise<void> {
+async function inject(fault: PlannedFault, stage: Stage): Promise<number> {
   const doing = FAULTS[fault.fault];
   if (doing === undefined) throw new Error(`there is no fault ${fault.fault}`);
-  await doing(fault, deployment, signal);
+  return await doing(fault, stage);
 }
 
 const FAULTS: Readonly<Record<string, Inject>> = {
@@ -65,23 +81,30 @@ const FAULTS: Readonly<Record<string, Inject>> = {
   'kill-admin': killWorker('admin'),
   'kill-primary': endInstance((instance) => instance.kill()),
   restart: endInstance((instance) => instance.stop()),
-  reload: async (fault, deployment, signal) => {
-    // A primary without workers has only just begun to start, and the signal would end it.
-    await workerOf(fault, deployment, 'http', signal);
-    instanceOf(fault, deployment).signal('SIGHUP');
+  reload: async (fault, stage) => {
+    // A primary without workers has only just begun to start, and takes no signal for a reload yet.
+    await workerOf(fault, stage, 'http');
+    instanceOf(fault, stage).signal('SIGHUP');
+    return 1;
   },
   'pause-http': pauseWorker('http'),
   'pause-ledger': pauseWorker('ledger'),
   'pause-admin': pauseWorker('admin'),
-  'pause-primary': async (fault, deployment, signal) => {
-    const instance = instanceOf(fault, deployment);
+  'pause-primary': async (fault, stage) => {
+    const instance = instanceOf(fault, stage);
     instance.signal('SIGSTOP');
-    await pause(fault.lastsMs, signal);
+    await pause(fault.lastsMs, stage.signal);
     instance.signal('SIGCONT');
+    return 1;
   },
   'pause-redis': pauseDatabase((deployment) => deployment.redis),
   'pause-mysql': pauseDatabase((deployment) => deployment.mysql),
-  'full-outbox': pauseDatabase((deployment) => deployment.mysql),
+  'full-outbox': async (fault, stage) => {
+    const { history } = stage;
+    const before = history.operations.length;
+    await pauseDatabase((deployment) => deployment.mysql)(fault, stage);
+    return history.operations.slice(before).filter(isLedgerBehind).length;
+  },
   'kill-redis': killDatabase((deployment) => deployment.redis),
   'kill-mysql': killDatabase((deployment) => deployment.mysql),
   'cut-redis-requests': disturb('redis', 'cut-request'),
@@ -94,16 +117,19 @@ const FAULTS: Readonly<Record<string, Inject>> = {
   'part-mysql': disturb('mysql', 'hold'),
   'refuse-redis': disturb('redis', 'refuse'),
   'refuse-mysql': disturb('mysql', 'refuse'),
-  'script-flush': async (_fault, { observer }) => {
-    await observer.redis.script('FLUSH');
+  'script-flush': async (_fault, { deployment }) => {
+    const { redis } = deployment.observer;
+    const cached = Number(/^number_of_cached_scripts:(\d+)/m.exec(await redis.info('memory'))?.[1] ?? 0);
+    await redis.script('FLUSH');
+    return cached;
   },
-  'client-kill': async (_fault, { observer }) => {
-    await observer.redis.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  'client-kill': async (_fault, { deployment }) => {
+    return Number(await deployment.observer.redis.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes'));
   },
-  'mysql-deadlocks': async ({ lastsMs }, { observer }, signal) => {
+  'mysql-deadlocks': metByLedgers(/^Deadlock found/, async ({ lastsMs }, { deployment, signal }) => {
     const until = now() + lastsMs;
-    while (now() < until && !signal.aborted) await lockAgainstTheLedger(observer.root, signal);
-  },
+    while (now() < until && !signal.aborted) await lockAgainstTheLedger(deployment.observer.root, signal);
+  }),
   'restart-all': endAll(
     (instance) => instance.stop(),
     (database) => database.stop(),
@@ -112,38 +138,66 @@ const FAULTS: Readonly<Record<string, Inject>> = {
     (instance) => instance.kill(),
     (database) => database.kill(),
   ),
-  'mysql-read-only': async ({ lastsMs }, { observer }, signal) => {
-    const set = (value: 0 | 1) => observer.root.query('SET GLOBAL read_only = ?', [value]);
+  'mysql-read-only': metByLedgers(/--read-only option/, async ({ lastsMs }, { deployment, signal }) => {
+    const set = (value: 0 | 1) => deployment.observer.root.query('SET GLOBAL read_only = ?', [value]);
     try {
       await set(1);
       await pause(lastsMs, signal);
     } finally {
       await set(0);
     }
-  },
+  }),
 };
 
+/**
+ * Counts the batches that MySQL refused the ledgers with this message meanwhile, and that they wrote again, by what their logs
+ * say. Of an error of a writer thread only the message comes through.
+ */
+function metByLedgers(message: RegExp, doing: (fault: PlannedFault, stage: Stage) => Promise<void>): Inject {
+  return async (fault, stage) => {
+    const logs = stage.deployment.instances.map((instance) => instance.logFile);
+    const sizes = await Promise.all(logs.map(async (log) => (await stat(log)).size));
+    await doing(fault, stage);
+    let met = 0;
+    for (const [i, log] of logs.entries()) {
+      for await (const { msg, err } of readServiceLog(log, sizes[i])) {
+        if (msg === NOT_WRITTEN && message.test(err?.message ?? '')) met++;
+      }
+    }
+    return met;
+  };
+}
+
+function isLedgerBehind(operation: Operation): boolean {
+  const { kind, outcome } = operation;
+  return kind === 'claim' && outcome.result === 'refused' && outcome.code === 'ledger_behind';
+}
+
 function killWorker(role: Role): Inject {
-  return async (fault, deployment, signal) => {
-    process.kill(await workerOf(fault, deployment, role, signal), 'SIGKILL');
+  return async (fault, stage) => {
+    process.kill(await workerOf(fault, stage, role), 'SIGKILL');
+    return 1;
   };
 }
 
 function pauseWorker(role: Role): Inject {
-  return async (fault, deployment, signal) => {
-    const pid = await workerOf(fault, deployment, role, signal);
+  return async (fault, stage) => {
+    const pid = await workerOf(fault, stage, role);
     process.kill(pid, 'SIGSTOP');
-    await pause(fault.lastsMs, signal);
+    await pause(fault.lastsMs, stage.signal);
     process.kill(pid, 'SIGCONT');
+    return 1;
   };
 }
 
 function endInstance(end: (instance: Instance) => Promise<unknown>): Inject {
-  return async (fault, deployment, signal) => {
-    const instance = instanceOf(fault, deployment);
+  return async (fault, stage) => {
+    const instance = instanceOf(fault, stage);
+    const hits = instance.running ? 1 : 0;
     await end(instance);
-    await pause(fault.lastsMs, signal);
+    await pause(fault.lastsMs, stage.signal);
     instance.start();
+    return hits;
   };
 }
 
@@ -151,53 +205,57 @@ function endAll(
   end: (instance: Instance) => Promise<unknown>,
   endDatabase: (database: Database) => Promise<void>,
 ): Inject {
-  return async ({ lastsMs }, { instances, redis, mysql }, signal) => {
+  return async ({ lastsMs }, { deployment: { instances, redis, mysql }, signal }) => {
+    const hits = instances.filter((instance) => instance.running).length + 2;
     await Promise.all(instances.map(end));
     await Promise.all([redis, mysql].map(endDatabase));
     await pause(lastsMs, signal);
     await Promise.all([redis, mysql].map((database) => database.startAgain()));
     for (const instance of instances) instance.start();
+    return hits;
   };
 }
 
 function pauseDatabase(of: (deployment: Deployment) => Database): Inject {
-  return async (fault, deployment, signal) => {
+  return async (fault, { deployment, signal }) => {
     const database = of(deployment);
     database.signal('SIGSTOP');
     await pause(fault.lastsMs, signal);
     database.signal('SIGCONT');
+    return 1;
   };
 }
 
 function killDatabase(of: (deployment: Deployment) => Database): Inject {
-  return async (fault, deployment, signal) => {
+  return async (fault, { deployment, signal }) => {
     const database = of(deployment);
     await database.kill();
     await pause(fault.lastsMs, signal);
     await database.startAgain();
+    return 1;
   };
 }
 
 function disturb(database: keyof Proxies, mode: Exclude<ProxyMode, 'pass'>): Inject {
-  return async (fault, deployment, signal) => {
+  return async (fault, { deployment, signal }) => {
     const proxy = numbered(deployment.proxies, fault)[database];
     proxy.misbehave(mode, DELAY_MS_MIN + fault.which * (DELAY_MS_MAX - DELAY_MS_MIN));
     await pause(fault.lastsMs, signal);
-    proxy.behave();
+    return proxy.behave();
   };
 }
 
-async function workerOf(fault: PlannedFault, deployment: Deployment, role: Role, signal: AbortSignal): Promise<number> {
+async function workerOf(fault: PlannedFault, { deployment, signal }: Stage, role: Role): Promise<number> {
   const deadline = Date.now() + TARGET_TIMEOUT_MS;
   for (;;) {
-    const workers = instanceOf(fault, deployment).workers(role);
+    const workers = numbered(deployment.instances, fault).workers(role);
     if (workers.length > 0) return at(fault.which, workers);
     if (Date.now() > deadline || signal.aborted) throw new Error(`${fault.target} has no ${role} worker now`);
     await pause(TARGET_POLL_MS, signal);
   }
 }
 
-function instanceOf(fault: PlannedFault, deployment: Deployment): Instance {
+function instanceOf(fault: PlannedFault, { deployment }: Stage): Instance {
   return numbered(deployment.instances, fault);
 }
 

@@ -99,6 +99,12 @@ export interface FinalCoupon {
   readonly stock: readonly { readonly key: string; readonly delta: number; readonly applied: boolean }[];
 }
 
+export interface FinalRepair {
+  /** As in coupons/reconcile.ts: `row_requeued` is a claim that was on its way to MySQL no more. */
+  readonly kind: string;
+  readonly what: string;
+}
+
 export interface FinalState {
   readonly coupons: readonly FinalCoupon[];
   /** Units that were withheld after the faults, until the operator released them. */
@@ -115,6 +121,8 @@ export interface FinalState {
   };
   /** What `stampede audit` found, one sentence each. */
   readonly audit: readonly string[];
+  /** What reconciliation repaired during the run: without it this would be broken now. */
+  readonly repairs: readonly FinalRepair[];
   /** Instances that ended though nobody had asked them to, one sentence each. */
   readonly ended: readonly string[];
 }

@@ -54,10 +54,15 @@ export class Instance {
     return this.#options.adminToken;
   }
 
+  /** What it says goes there, through every start. */
+  get logFile(): string {
+    return join(this.#options.dir, 'service.log');
+  }
+
   /** Returns at once; `/readyz` says when it is ready. Its output goes to `service.log` in its folder. */
   start(): void {
     const { number, dir, port, adminPort, adminToken, environment, onSurprise } = this.#options;
-    const log = openSync(join(dir, 'service.log'), 'a', 0o600);
+    const log = openSync(this.logFile, 'a', 0o600);
     const child = spawn(process.execPath, [packagePath('bin', 'stampede.js'), 'start'], {
       cwd: dir,
       env: {

@@ -8,9 +8,10 @@ import { countVoids } from '../coupons/withheld.js';
 import { messageOf } from '../platform/errors.js';
 import type { RowDataPacket } from '../platform/mysql.js';
 import type { Deployment } from './deployment.js';
-import type { FinalCoupon, FinalState } from './history.js';
+import type { FinalCoupon, FinalRepair, FinalState } from './history.js';
 import { now } from './history.js';
 import type { Instance } from './instance.js';
+import { readServiceLog } from './service-log.js';
 
 /**
  * The longest of the service's own limits on the way back is 30 s (an abandoned consumer's entries are taken over) plus
@@ -149,6 +150,18 @@ export async function readFinalCoupons({ observer }: Deployment): Promise<FinalC
         applied: row['status'] === 'applied',
       })),
     });
+  }
+  return found;
+}
+
+/** What reconciliation put right, in all the run, by what the logs say: the service must not have needed it. */
+export async function readRepairs({ instances }: Deployment): Promise<FinalRepair[]> {
+  const found: FinalRepair[] = [];
+  for (const { logFile } of instances) {
+    for await (const { msg, kind, couponId, what } of readServiceLog(logFile)) {
+      if (msg !== 'repaired' || kind === undefined) continue;
+      found.push({ kind, what: `${couponId ?? ''}: ${what ?? ''}` });
+    }
   }
   return found;
 }

@@ -1,6 +1,7 @@
 // How a verdict is told: a table for people, one object for programs.
 import Table from 'cli-table3';
 import type { Verdict } from './checker.js';
+import { FAULT_KINDS } from './fault-kinds.js';
 import type { FinalState, Operation } from './history.js';
 import type { HappenedFault } from './faults.js';
 
@@ -60,7 +61,7 @@ export function describe(report: Report): string {
   return [
     checks.toString(),
     `Answers: ${list(answers)}.`,
-    `Faults: ${list(countBy(faults.map((fault) => fault.fault)))}.`,
+    describeFaults(faults),
     ...skipped.map((fault) => `  ${fault.fault} of ${fault.target} did not go as planned: ${fault.problem ?? ''}`),
     `${report.claims} claims in MySQL, ${report.returned} of them given back, ${verdict.recovered} recovered after an answer that got lost.`,
     `${report.withheldUnits} units were withheld after the faults and released by the operator.`,
@@ -73,10 +74,16 @@ export function describe(report: Report): string {
   ].join('\n');
 }
 
-function countBy(names: readonly string[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const name of [...names].sort()) counts[name] = (counts[name] ?? 0) + 1;
-  return counts;
+/** What happened how often, how often it was seen to have an effect, and how much that was. */
+function describeFaults(faults: readonly HappenedFault[]): string {
+  const table = new Table({ head: ['fault', 'times', 'with effect', 'what was hit'], style: { head: [], border: [] } });
+  for (const { name, hits } of FAULT_KINDS) {
+    const those = faults.filter((fault) => fault.fault === name);
+    if (those.length === 0) continue;
+    const sum = those.reduce((all, fault) => all + fault.hits, 0);
+    table.push([name, those.length, those.filter((fault) => fault.hits > 0).length, `${sum} ${hits}`]);
+  }
+  return faults.length === 0 ? 'Faults: none.' : table.toString();
 }
 
 function list(counts: Readonly<Record<string, number>>): string {

@@ -16,7 +16,7 @@ import type { FinalState, Operation } from './history.js';
 import { History, now } from './history.js';
 import { Operators } from './operators.js';
 import { randomOf } from './random.js';
-import { auditAll, readFinalCoupons, readWithheld, whenRecovered } from './recovery.js';
+import { auditAll, readFinalCoupons, readRepairs, readWithheld, whenRecovered } from './recovery.js';
 import type { FaultKind } from './schedule.js';
 import { planFaults } from './schedule.js';
 
@@ -135,8 +135,9 @@ class Run {
       this.#operators.run(over.signal),
       this.#settled.run(over.signal),
     ]);
+    const stage = { deployment: this.#deployment, history: this.#history, signal };
     // A fault that takes longer than planned ends by itself: what it did must be undone in any case.
-    const [happened] = await Promise.all([carryOut(planned, this.#deployment, signal), load]);
+    const [happened] = await Promise.all([carryOut(planned, stage), load]);
     clearTimeout(timer);
     signal.removeEventListener('abort', end);
     return happened;
@@ -166,6 +167,7 @@ class Run {
       coupons: await readFinalCoupons(this.#deployment),
       recovery: { ...recovery, missing },
       audit: await auditAll(this.#deployment),
+      repairs: await readRepairs(this.#deployment),
       ended: this.#deployment.surprises,
     };
   }

@@ -16,6 +16,8 @@ export interface FaultKind {
   /** How long it lasts; [0, 0] for what happens in a moment. */
   readonly lastsMs: readonly [min: number, max: number];
   readonly effect?: FaultEffect;
+  /** What is counted to see that it had an effect, in the plural. */
+  readonly hits: string;
 }
 
 /** What of it matters for the question of what may be lost. */

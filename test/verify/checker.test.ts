@@ -73,6 +73,7 @@ function verdictOf(
     circumstances: nothingForgotten,
     recovery: { ms: 100, limitMs: 1_000, missing: [], waitedFor: [] },
     audit: [],
+    repairs: [],
     ended: [],
     ...more,
   });
@@ -280,6 +281,9 @@ describe('finds', () => {
       'recovery',
     ]);
     expect(found({ audit: ['I5 once'] })).toEqual(['audit']);
+    expect(found({ repairs: [{ kind: 'row_requeued', what: 'number 1' }] })).toEqual(['lost']);
+    expect(found({ repairs: [{ kind: 'return_requeued', what: 'return of number 1' }] })).toEqual(['returned']);
+    expect(found({ repairs: [{ kind: 'stock_lowered', what: 'by 1' }] })).toEqual(['audit']);
     expect(found({ ended: ['instance 1 ended by itself'] })).toEqual(['processes']);
   });
 });

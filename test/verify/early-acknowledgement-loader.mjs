@@ -1,9 +1,13 @@
-// The module hook of early-acknowledgement.mjs. Adds to a line and adds none.
+// The module hook of early-acknowledgement.mjs: puts a statement before a line of the ledger.
 import { Buffer } from 'node:buffer';
 
 const LEDGER = '/dist/workers/ledger/shard-ledger.js';
+/** The batch is parsed, and not written yet. */
 const LINE = 'const leaveEarly = this.#earlyAttempts < EARLY_ATTEMPTS_MAX;';
-const EARLY = `await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: entries.map(({ id }) => id), coupons: new Map() });`;
+const EARLY = `
+const granted = entries.filter(({ kind }) => kind === 'grant').map(({ id }) => id);
+await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: granted, coupons: new Map() });
+`;
 
 export async function load(url, context, nextLoad) {
   const loaded = await nextLoad(url, context);

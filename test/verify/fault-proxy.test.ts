@@ -56,7 +56,7 @@ it('cuts before the server sees the request', async () => {
   socket.write('never seen');
   await once(socket, 'close');
   expect(received).toBe('');
-  proxy.behave();
+  expect(proxy.behave()).toBe(1);
   expect(await answerTo(await dial(), 'again')).toBe('again');
 });
 
@@ -96,7 +96,7 @@ it('holds everything and loses nothing', async () => {
   other.destroy();
   expect(received).toBe('before!');
   const answered = once(socket, 'data');
-  proxy.behave();
+  expect(proxy.behave()).toBe(1);
   expect(String((await answered)[0])).toBe('meanwhile');
 });
 
@@ -108,4 +108,5 @@ it('refuses what is there and what comes', async () => {
   another.on('error', () => undefined);
   await once(another, 'close');
   expect(received).toBe('');
+  expect(proxy.behave()).toBe(2);
 });
