@@ -42,6 +42,7 @@ export interface ServiceOptions {
 
 export interface Service {
   readonly url: string;
+  /** Of a Redis that `environment` names there is none. */
   readonly pids: Readonly<Record<ProcessKind, readonly number[]>>;
   /** REDIS_URL and MYSQL_URL of its embedded servers. */
   readonly databaseUrls: { readonly REDIS_URL: string; readonly MYSQL_URL: string };
@@ -102,6 +103,10 @@ async function startOnce({ workers, execArgv, environment, log, signal }: Servic
   try {
     await whenReady(child, signal);
     const { pids, redisUrl, mysqlUrl } = processesOf(child, dir);
+    const own = Object.entries(pids).filter(([kind]) => kind !== 'redis' || environment?.['REDIS_URL'] === undefined);
+    if (own.some(([, list]) => list.length === 0)) {
+      throw new Error(`not every process of the service was found: ${JSON.stringify(pids)}`);
+    }
     databases = new Databases({ redisUrl, mysqlUrl, shardCount: SHARD_COUNT, log, signal });
     return {
       url: `http://127.0.0.1:${port}`,
@@ -166,9 +171,7 @@ function processesOf(primary: ChildProcess, dir: string): Found {
     primary: [primary.pid ?? 0],
   };
   const { redisUrl, mysqlUrl } = workers[0] ?? {};
-  if (redisUrl === undefined || mysqlUrl === undefined || Object.values(pids).some((list) => list.length === 0)) {
-    throw new Error(`not every process of the service was found: ${JSON.stringify(pids)}`);
-  }
+  if (redisUrl === undefined || mysqlUrl === undefined) throw new Error('no worker was found');
   return { pids, redisUrl, mysqlUrl };
 }
 

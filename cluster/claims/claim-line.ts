@@ -6,6 +6,7 @@ import type { ClaimOutcome } from './claim-service.js';
 import type { ClaimCall, DecodedReply } from './claim-call.js';
 import { decodeReply, encodeClaims } from './claim-call.js';
 import type { EpochWatch } from './epoch-watch.js';
+import { HearingDelay } from './hearing-delay.js';
 import type { PendingClaim } from './mailbox.js';
 import { Mailbox } from './mailbox.js';
 import type { Witness, WitnessedClaim } from './witness.js';
@@ -20,6 +21,8 @@ import type { Settings } from '../../platform/settings.js';
 const BATCH_MAX = 512;
 /** One batch runs in Redis while the next one travels. */
 const CALLS_MAX = 2;
+/** Together 20 ms of Redis. */
+const FULL_CALLS_MAX = 8;
 /** Part of the claim's time limit that WAIT may use: the answer has to travel, too. */
 const WAIT_PART = 0.8;
 
@@ -38,6 +41,7 @@ export interface ClaimLineOptions {
 export class ClaimLine {
   readonly #options: ClaimLineOptions;
   readonly #mailboxes: readonly Mailbox[];
+  readonly #hearing = new HearingDelay();
 
   constructor(options: ClaimLineOptions) {
     this.#options = options;
@@ -46,11 +50,12 @@ export class ClaimLine {
       depthMax: settings.mailboxDepthMax,
       batchMax: BATCH_MAX,
       callsMax: CALLS_MAX,
+      fullCallsMax: FULL_CALLS_MAX,
       timeLimitMs: settings.claimTimeoutMs,
     };
     this.#mailboxes = Array.from(
       { length: epochs.count },
-      (_, shard) => new Mailbox(limits, (batch) => this.#send(shard, batch)),
+      (_, shard) => new Mailbox(limits, this.#hearing, (batch) => this.#send(shard, batch)),
     );
   }
 
@@ -81,6 +86,7 @@ export class ClaimLine {
   /** Answers what waits; resolves when nothing is in flight. The connection stays open. */
   async close(): Promise<void> {
     await Promise.all(this.#mailboxes.map((mailbox) => mailbox.close()));
+    this.#hearing.stop();
   }
 
   /** The reply of the script, and how many replicas have what it wrote. */

@@ -8,27 +8,33 @@
 //             from sockets in one turn go out together.
 //   sending   1 to `callsMax` batches are in flight. Claims that arrive meanwhile wait; the reply that frees a call
 //             takes with it all that has gathered, up to `batchMax`. So batches grow with the load by themselves, and
-//             nobody waits for a timer to fill one.
+//             nobody waits for a timer to fill one. A full batch gains nothing by waiting: while calls are quick, up to
+//             `fullCallsMax` are in flight. (A process that is busy with requests hears replies only now and then. With
+//             `callsMax` alone it served no more than two batches each time, and refused the rest for no reason.)
 //
 //   put      depth full, or so much waits that at the pace of the last calls the answer would take three quarters of the limit →
-//            `overloaded` at once, rather than late. Else the claim waits, and idle → gathering.
+//            `overloaded` at once, rather than late. Else the claim waits, and idle → gathering. The pace is that of the
+//            other side: what this process takes to hear a reply is not in it, since refusing would not make it faster.
 //   flush    gathering → sending, while a call is free and claims wait.
 //   reply    `send` has settled its claims → flush again; nothing left → idle.
 //   expiry   a claim that is `timeLimitMs` old is answered: `unavailable` if it was never sent (surely not granted),
 //            `outcome_unknown` if it was. The call it was sent with stays in flight until `send` ends, so a Redis that
-//            does not answer is never sent more than `callsMax` batches.
+//            does not answer is never sent more than `fullCallsMax` batches.
 //   close    everything that waits is answered `unavailable`; batches in flight are awaited.
 //
 // A claim is answered exactly once: by its reply, by expiry, or by close, whichever comes first.
 import type { ClaimOutcome } from './claim-service.js';
+import type { HearingDelay } from './hearing-delay.js';
 
 export interface MailboxLimits {
   /** Claims that may wait; more are refused. */
   readonly depthMax: number;
   /** Claims of one batch. */
   readonly batchMax: number;
-  /** Batches in flight. */
+  /** Batches in flight, of whatever size. */
   readonly callsMax: number;
+  /** Batches in flight where all further ones are full, and calls are quick. */
+  readonly fullCallsMax: number;
   /** Age in ms at which a claim is answered in any case. */
   readonly timeLimitMs: number;
 }
@@ -66,22 +72,36 @@ const EXPIRY_INTERVAL_MS = 50;
 const PACE_WEIGHT = 0.25;
 /** Of its time limit that an answer may be expected to take; the rest is for calls that take longer than the last ones. */
 const EXPECTED_PART_MAX = 0.75;
+/** Of the time limit that a quick call takes at the most. Slower ones would only be held up by more of them. */
+const QUICK_PART_MAX = 0.1;
+
+interface Call {
+  readonly batch: readonly PendingClaim[];
+  /** By `performance.now()`. */
+  readonly sentAt: number;
+}
 
 export class Mailbox {
   readonly #limits: MailboxLimits;
+  readonly #hearing: Pick<HearingDelay, 'look' | 'ms'>;
   readonly #send: (batch: readonly PendingClaim[]) => Promise<void>;
   #waiting: PendingClaim[] = [];
-  readonly #inFlight = new Set<readonly PendingClaim[]>();
-  readonly #calls = new Set<Promise<void>>();
-  /** How long the last calls took, the newest counting most. */
-  #callMs = 0;
+  /** Oldest first. */
+  readonly #inFlight = new Map<Call, Promise<void>>();
+  /** How long the last calls took the other side, the newest counting most. */
+  #callMs: number | undefined;
   #flushScheduled = false;
   #closed = false;
   #expiryTimer: NodeJS.Timeout | undefined;
 
   /** `send` answers every claim of its batch and never rejects. */
-  constructor(limits: MailboxLimits, send: (batch: readonly PendingClaim[]) => Promise<void>) {
+  constructor(
+    limits: MailboxLimits,
+    hearing: Pick<HearingDelay, 'look' | 'ms'>,
+    send: (batch: readonly PendingClaim[]) => Promise<void>,
+  ) {
     this.#limits = limits;
+    this.#hearing = hearing;
     this.#send = send;
   }
 
@@ -123,7 +143,9 @@ export class Mailbox {
     }
     this.#waiting.push(new PendingClaim(couponId, userId, performance.now() + timeLimitMs, answer));
     this.#expiryTimer ??= setInterval(() => this.#expire(), EXPIRY_INTERVAL_MS);
-    if (!this.#flushScheduled && this.#calls.size < this.#limits.callsMax) {
+    // A turn of a busy loop may take seconds: a full batch does not wait for its end.
+    if (this.#waiting.length >= this.#limits.batchMax) this.#flush();
+    if (!this.#flushScheduled && this.#inFlight.size < this.#limits.callsMax) {
       this.#flushScheduled = true;
       setImmediate(() => {
         this.#flushScheduled = false;
@@ -137,30 +159,62 @@ export class Mailbox {
     this.#closed = true;
     for (const claim of this.#waiting) claim.answer(NOT_SENT);
     this.#waiting = [];
-    await Promise.all(this.#calls);
+    await Promise.all(this.#inFlight.values());
     this.#restIfIdle();
   }
 
-  /** Until a claim that is put now would be answered; 0 when it need not wait for others. */
+  /**
+   * Until a claim that is put now would be answered: what is left of the call whose end its batch has to wait for, if it has to,
+   * a call for each that goes before it then, and its own. 0 while none is in flight: somebody has to find out how long they take.
+   */
   #expectedAnswerMs(): number {
+    const calls = [...this.#inFlight.keys()];
+    if (calls.length === 0) return 0;
+    const paceMs = this.#paceMs();
+    const batchesBefore = Math.floor(this.#waiting.length / this.#limits.batchMax);
+    const turn = batchesBefore - Math.max(0, this.#callsMax(paceMs) - calls.length);
+    const awaited = turn < 0 ? undefined : calls[turn % calls.length];
+    if (awaited === undefined) return paceMs;
+    return Math.max(0, paceMs - this.#sinceMs(awaited)) + (Math.floor(turn / calls.length) + 1) * paceMs;
+  }
+
+  /** How long a call takes. One that is late already is part of the pace. */
+  #paceMs(): number {
+    const [oldest] = this.#inFlight.keys();
+    return Math.max(this.#callMs ?? 0, oldest === undefined ? 0 : this.#sinceMs(oldest));
+  }
+
+  #sinceMs({ sentAt }: Call): number {
+    return Math.max(0, performance.now() - sentAt - this.#hearing.ms);
+  }
+
+  /** Full batches that may be in flight. */
+  #callsMax(paceMs: number): number {
+    const { callsMax, fullCallsMax, timeLimitMs } = this.#limits;
+    return paceMs <= timeLimitMs * QUICK_PART_MAX ? fullCallsMax : callsMax;
+  }
+
+  #mayCall(): boolean {
     const { batchMax, callsMax } = this.#limits;
     const waiting = this.#waiting.length;
-    return waiting === 0 ? 0 : (waiting / (batchMax * callsMax) + 1) * this.#callMs;
+    if (waiting === 0) return false;
+    if (this.#inFlight.size < callsMax) return true;
+    return waiting >= batchMax && this.#inFlight.size < this.#callsMax(this.#paceMs());
   }
 
   #flush(): void {
-    while (this.#waiting.length > 0 && this.#calls.size < this.#limits.callsMax) {
+    while (this.#mayCall()) {
       const batch = this.#waiting.splice(0, this.#limits.batchMax);
-      this.#inFlight.add(batch);
-      const sentAt = performance.now();
-      const call = this.#send(batch).then(() => {
-        this.#callMs += (performance.now() - sentAt - this.#callMs) * PACE_WEIGHT;
-        this.#calls.delete(call);
-        this.#inFlight.delete(batch);
+      const call = { batch, sentAt: performance.now() };
+      this.#hearing.look();
+      const done = this.#send(batch).then(() => {
+        const tookMs = this.#sinceMs(call);
+        this.#callMs = this.#callMs === undefined ? tookMs : this.#callMs + (tookMs - this.#callMs) * PACE_WEIGHT;
+        this.#inFlight.delete(call);
         this.#flush();
         this.#restIfIdle();
       });
-      this.#calls.add(call);
+      this.#inFlight.set(call, done);
     }
   }
 
@@ -173,7 +227,7 @@ export class Mailbox {
       expired++;
     }
     this.#waiting.splice(0, expired);
-    for (const batch of this.#inFlight) {
+    for (const { batch } of this.#inFlight.keys()) {
       for (const claim of batch) {
         if (claim.expiresAt > now) break;
         claim.answer(UNKNOWN);

@@ -4,13 +4,14 @@ import type { ClaimOutcome } from '../../../cluster/claims/claim-service.js';
 import type { MailboxLimits, PendingClaim } from '../../../cluster/claims/mailbox.js';
 import { Mailbox } from '../../../cluster/claims/mailbox.js';
 
-const LIMITS: MailboxLimits = { depthMax: 100, batchMax: 10, callsMax: 2, timeLimitMs: 60_000 };
+const LIMITS: MailboxLimits = { depthMax: 100, batchMax: 10, callsMax: 2, fullCallsMax: 2, timeLimitMs: 60_000 };
+const HEARS_AT_ONCE = { look: () => undefined, ms: 0 };
 const GRANTED: ClaimOutcome = { status: 'claimed', receipt: { claimNo: 1, claimedAt: 1, ack: 'redis' } };
 
 /** A mailbox whose batches wait until the test answers them. */
 function mailboxByHand(limits: Partial<MailboxLimits> = {}) {
   const calls: { batch: readonly PendingClaim[]; answer: () => void; leave: () => void }[] = [];
-  const mailbox = new Mailbox({ ...LIMITS, ...limits }, (batch) => {
+  const mailbox = new Mailbox({ ...LIMITS, ...limits }, HEARS_AT_ONCE, (batch) => {
     return new Promise((done) => {
       const answer = (): void => {
         for (const claim of batch) claim.answer(GRANTED);
@@ -37,17 +38,20 @@ describe('a mailbox', () => {
   });
 
   it('answers many users put together in their order, also when their batches come back in another', async () => {
-    const { mailbox, calls } = mailboxByHand({ depthMax: 15 });
+    const { mailbox, calls } = mailboxByHand({ depthMax: 10 });
     const together = mailbox.putAll(
       'sale',
-      Array.from({ length: 18 }, (_, i) => `user-${i}`),
+      Array.from({ length: 33 }, (_, i) => `user-${i}`),
     );
     await turn();
-    expect(sizes(calls)).toEqual([10, 5]);
+    expect(sizes(calls)).toEqual([10, 10]);
     calls[1]?.answer();
     calls[0]?.answer();
+    await turn();
+    expect(sizes(calls)).toEqual([10, 10, 10]);
+    calls[2]?.answer();
     const overloaded = { status: 'refused', code: 'overloaded' };
-    expect(await together).toEqual(Array.from({ length: 18 }, (_, i) => (i < 15 ? GRANTED : overloaded)));
+    expect(await together).toEqual(Array.from({ length: 33 }, (_, i) => (i < 30 ? GRANTED : overloaded)));
     expect(await mailbox.putAll('sale', [])).toEqual([]);
   });
 
@@ -67,8 +71,32 @@ describe('a mailbox', () => {
     expect(await Promise.all(outcomes)).toHaveLength(35);
   });
 
+  it('sends full batches at once, and more of them than others, while calls are quick', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] });
+    try {
+      const { calls, put } = mailboxByHand({ fullCallsMax: 4, timeLimitMs: 10_000 });
+      const outcomes = put(75);
+      expect(sizes(calls)).toEqual([10, 10, 10, 10]);
+      await turn();
+      expect(sizes(calls)).toEqual([10, 10, 10, 10]);
+      // Slow from now on: no more than two in flight, full or not.
+      vi.advanceTimersByTime(5_000);
+      for (const { answer } of calls.slice(0, 3)) answer();
+      await turn();
+      expect(sizes(calls)).toEqual([10, 10, 10, 10, 10]);
+      for (let call = 3; call < 8; call++) {
+        calls[call]?.answer();
+        await turn();
+      }
+      expect(sizes(calls)).toEqual([10, 10, 10, 10, 10, 10, 10, 5]);
+      expect(await Promise.all(outcomes)).toEqual(Array(75).fill(GRANTED));
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it('keeps the order of arrival', async () => {
-    const { calls, put } = mailboxByHand({ callsMax: 1 });
+    const { calls, put } = mailboxByHand({ callsMax: 1, fullCallsMax: 1 });
     const outcomes = put(25);
     for (let call = 1; call <= 3; call++) {
       await turn();
@@ -91,7 +119,7 @@ describe('a mailbox', () => {
   it('answers by its time limit: unavailable what was not sent, outcome_unknown what was; late replies change nothing', async () => {
     vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] });
     try {
-      const { calls, put } = mailboxByHand({ callsMax: 1, timeLimitMs: 1_000 });
+      const { calls, put } = mailboxByHand({ callsMax: 1, fullCallsMax: 1, timeLimitMs: 1_000 });
       const outcomes = put(12);
       await turn();
       vi.advanceTimersByTime(1_100);
@@ -108,7 +136,7 @@ describe('a mailbox', () => {
   });
 
   it('closes: answers what waits, awaits what is in flight, takes nothing more', async () => {
-    const { mailbox, calls, put } = mailboxByHand({ callsMax: 1 });
+    const { mailbox, calls, put } = mailboxByHand({ callsMax: 1, fullCallsMax: 1 });
     const outcomes = put(12);
     await turn();
     let closed = false;
