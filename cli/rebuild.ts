@@ -28,6 +28,8 @@ export function registerRebuildCommand(program: Command, io: CommandIo = process
       const chosen = all === true ? before.map(({ shard }) => shard) : given.map(shardNumber);
       if (chosen.length === 0) {
         io.out(shardTable(before));
+        for (const { mysqlOlder } of before)
+          if (mysqlOlder !== undefined) io.err(`MySQL is older than Redis: ${mysqlOlder}`);
         return;
       }
       for (const shard of chosen) await ask({ method: 'POST', path: `/v1/shards/${shard}/rebuild` });

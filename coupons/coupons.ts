@@ -122,8 +122,9 @@ export interface CouponsService extends Coupons {
   reconcile(): Promise<Reconciliation>;
   /** Gives back the units of claim numbers in doubt: whoever may hold one of them has to live with a promise not kept. */
   releaseWithheld(couponId: string): Promise<CouponDetails>;
-  shards(): Promise<readonly ShardRow[]>;
-  /** Has a shard rebuilt as after a loss. `not_found`. */
+  /** As MySQL has them; `mysqlOlder`: by what one sees that this MySQL is older than Redis, so that none is opened. */
+  shards(): Promise<readonly (ShardRow & { readonly mysqlOlder?: string })[]>;
+  /** Has a shard rebuilt as after a loss. `not_found`, `mysql_older_than_redis`. */
   rebuildShard(shard: number): Promise<ShardRow>;
   /** Applies and settles the change that a coupon may have pending. */
   finish(couponId: string): Promise<void>;

@@ -22,6 +22,7 @@ import {
 import type { Ack } from './definition.js';
 import { stateOfRefusal, TOTAL_MAX } from './definition.js';
 import { couponKeys, fenceKey } from './keys.js';
+import { findMysqlOlder } from './mysql-age.js';
 import type { Reconciliation } from './reconcile.js';
 import { reconcile } from './reconcile.js';
 import { closeShard, readShard, readShards, Shards } from './shards.js';
@@ -190,12 +191,29 @@ class MysqlRedisCoupons implements CouponsService {
     return await this.#details(row);
   }
 
-  async shards(): Promise<readonly ShardRow[]> {
-    return await readShards(this.#mysql);
+  async shards(): Promise<readonly (ShardRow & { readonly mysqlOlder?: string })[]> {
+    const rows = await readShards(this.#mysql);
+    return await Promise.all(
+      rows.map(async (row) => {
+        const mysqlOlder = await this.#findMysqlOlder(row.shard);
+        return mysqlOlder === undefined ? row : { ...row, mysqlOlder };
+      }),
+    );
+  }
+
+  /** Undefined also while Redis cannot tell. */
+  async #findMysqlOlder(shard: number): Promise<string | undefined> {
+    const { redis, mysql } = this.#context;
+    return await findMysqlOlder({ redis, mysql }, shard).catch((error: unknown) => {
+      this.#log.debug({ err: error, shard }, 'MySQL and Redis cannot be compared');
+      return undefined;
+    });
   }
 
   async rebuildShard(shard: number): Promise<ShardRow> {
     if (shard >= this.#context.shards.count) throw new StampedeError('not_found', `There is no shard ${shard}.`);
+    const mysqlOlder = await this.#findMysqlOlder(shard);
+    if (mysqlOlder !== undefined) throw new StampedeError('mysql_older_than_redis', mysqlOlder);
     await closeShard(this.#mysql, shard);
     return await readShard(this.#mysql, shard);
   }

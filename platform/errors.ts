@@ -70,6 +70,10 @@ export const ERRORS = {
   archived: { status: 409, title: 'The coupon ended and is archived: it cannot be changed any more.' },
   unknown_dead_letter: { status: 404, title: 'There is no dead letter with this id: it may be settled.' },
   dead_letter_refused: { status: 409, title: 'MySQL has refused this entry again.' },
+  mysql_older_than_redis: {
+    status: 503,
+    title: 'MySQL is older than Redis: nothing is served until an operator has restored one or emptied the other.',
+  },
   change_pending: { status: 503, title: 'An earlier change of this coupon is not finished.', retryAfterSeconds: 1 },
 
   debug_busy: {

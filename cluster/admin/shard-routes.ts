@@ -19,6 +19,11 @@ const ShardBody = Type.Object({
     enum: ['fenced', 'rebuilding', 'open'],
     description: '`fenced`: to be rebuilt; claims of its coupons get 503 until it is open.',
   }),
+  mysqlOlder: Type.Optional(
+    Type.String({
+      description: 'By what one sees that MySQL is older than Redis: no shard is served until that is mended.',
+    }),
+  ),
 });
 export type ShardBody = Static<typeof ShardBody>;
 
@@ -45,7 +50,7 @@ export function shardRoutes(coupons: ShardOperations): FastifyPluginCallbackType
     app.post(
       '/v1/shards/:shard/rebuild',
       {
-        config: { problems: [...CHANGE, 'not_found'] },
+        config: { problems: [...CHANGE, 'not_found', 'mysql_older_than_redis'] },
         schema: {
           summary: 'Have a shard rebuilt from MySQL, the outbox and what the workers report',
           description: 'Answers at once; the ledger begins within a fraction of a second. Nothing is lost by it.',
@@ -86,6 +91,6 @@ export function shardRoutes(coupons: ShardOperations): FastifyPluginCallbackType
   };
 }
 
-function shardBody({ shard, epoch, state }: ShardRow): ShardBody {
-  return { shard, epoch, state };
+function shardBody({ shard, epoch, state, mysqlOlder }: ShardRow & Pick<ShardBody, 'mysqlOlder'>): ShardBody {
+  return { shard, epoch, state, ...(mysqlOlder !== undefined && { mysqlOlder }) };
 }

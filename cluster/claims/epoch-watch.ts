@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OwedReport, Witness } from './witness.js';
+import type { MysqlAge } from '../../coupons/mysql-age.js';
 import type { ShardRow } from '../../coupons/shards.js';
 import { shardOf } from '../../coupons/keys.js';
 import { lockShards, readShards } from '../../coupons/shards.js';
@@ -27,6 +28,8 @@ export interface EpochWatchOptions {
   readonly mysql: Pool;
   readonly shardCount: number;
   readonly witness: Witness;
+  /** Nothing is registered, and so no claim is sent, where MySQL may be older than Redis. */
+  readonly age: MysqlAge;
   /** Of the process, for operators. */
   readonly name: string;
   readonly log: Log;
@@ -43,6 +46,7 @@ export class EpochWatch {
   /** Epochs by shard that were sent for registration, with no answer so far: a rebuild may be waiting for their reports. */
   readonly #unanswered = new Map<number, number>();
   #looking: Promise<void> | undefined;
+  #comparing: Promise<void> | undefined;
   #loop: Promise<void> | undefined;
   #hurry = new AbortController();
 
@@ -96,6 +100,7 @@ export class EpochWatch {
     this.#stopping.abort();
     this.#hurry.abort();
     await this.#loop;
+    await this.#comparing;
   }
 
   /** Makes the next look come now. */
@@ -124,6 +129,7 @@ export class EpochWatch {
 
   async #look(): Promise<void> {
     const { mysql, witness, log } = this.#options;
+    this.#compare();
     const rows = await readShards(mysql);
     this.#rows = rows;
     this.#lookedAt = performance.now();
@@ -135,7 +141,7 @@ export class EpochWatch {
       witness.owe(shard, unanswered);
     }
     const owed = witness.owed;
-    const closed = rows.filter(({ shard, state }) => state === 'open' && witness.epochOf(shard) === undefined);
+    const closed = rows.filter((row) => this.#mayRegister(row));
     if (owed.length === 0 && closed.length === 0) return;
     const concerned = new Set([...owed, ...closed].map(({ shard }) => shard));
     const registered = await inTransaction(mysql, (connection) => this.#settle(connection, [...concerned], owed));
@@ -147,6 +153,20 @@ export class EpochWatch {
     for (const { shard, epoch, claims } of owed) log.info({ shard, epoch, claims: claims.length }, 'epoch reported');
   }
 
+  /** Beside the looks: what is owed must not wait for a Redis that does not answer. */
+  #compare(): void {
+    const { age } = this.#options;
+    this.#comparing ??= age.compare().then((usable) => {
+      this.#comparing = undefined;
+      if (usable) this.hurry();
+    });
+  }
+
+  #mayRegister({ shard, state }: ShardRow): boolean {
+    const { witness, age } = this.#options;
+    return state === 'open' && witness.epochOf(shard) === undefined && age.mayUse(shard);
+  }
+
   /** Returns the shards that it has registered for. */
   async #settle(
     connection: Connection,
@@ -155,9 +175,7 @@ export class EpochWatch {
   ): Promise<ShardRow[]> {
     const rows = await lockShards(connection, concerned);
     for (const report of owed) await insertReport(connection, { worker: this.#self.worker, ...report });
-    const open = rows.filter(
-      ({ shard, state }) => state === 'open' && this.#options.witness.epochOf(shard) === undefined,
-    );
+    const open = rows.filter((row) => this.#mayRegister(row));
     for (const { shard, epoch } of open) this.#unanswered.set(shard, epoch);
     this.#registered = true;
     await insertWorker(connection, this.#self, this.#options.name);

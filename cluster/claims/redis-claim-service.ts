@@ -13,6 +13,7 @@ import { Witness } from './witness.js';
 import type { Ack } from '../../coupons/definition.js';
 import { stateOfRefusal } from '../../coupons/definition.js';
 import { couponKeys, fenceKey, outboxKey } from '../../coupons/keys.js';
+import { MysqlAge } from '../../coupons/mysql-age.js';
 import { CODE, errorOfCode } from '../../lua/codes.js';
 import type { Script, Scripts } from '../../lua/scripts.js';
 import { loadScripts, runScript } from '../../lua/scripts.js';
@@ -89,6 +90,7 @@ class RedisClaimService implements RunningClaimService {
   readonly #mysql: Pool;
   readonly #archived: ArchivedClaims;
   readonly #witness = new Witness();
+  readonly #age: MysqlAge;
   readonly #epochs: EpochWatch;
   readonly #confirmations: Confirmations;
   /** Questions to MySQL under way, by coupon: a stampede on one unknown coupon asks once. */
@@ -96,8 +98,7 @@ class RedisClaimService implements RunningClaimService {
   readonly #timeLimitMs: number;
   #lookups = 0;
 
-  constructor({ settings, log, name, metrics: own }: ClaimServiceContext) {
-    const metrics = own;
+  constructor({ settings, log, name, metrics }: ClaimServiceContext) {
     const { redisUrl, mysqlUrl, claimTimeoutMs, replicaCount, shardCount } = settings;
     if (redisUrl === undefined || mysqlUrl === undefined) throw new Error('database URLs are missing');
     const connect = () => connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: claimTimeoutMs }, log);
@@ -111,7 +112,8 @@ class RedisClaimService implements RunningClaimService {
     this.#archived = new ArchivedClaims(this.#mysql, log);
     const witness = this.#witness;
     const scripts = this.#scripts;
-    this.#epochs = new EpochWatch({ mysql: this.#mysql, shardCount, witness, name, log });
+    this.#age = new MysqlAge({ redis: this.#redis, mysql: this.#mysql, shardCount, log });
+    this.#epochs = new EpochWatch({ mysql: this.#mysql, shardCount, witness, age: this.#age, name, log });
     this.#confirmations = new Confirmations({ redis: this.#redis, scripts, witness, log });
     const shared = { scripts, epochs: this.#epochs, witness, settings, log, metrics };
     this.#line = new ClaimLine({ ...shared, redis: this.#redis });
@@ -149,6 +151,7 @@ class RedisClaimService implements RunningClaimService {
     const reasons: string[] = [];
     if (!redisAnswers(this.#redis)) reasons.push('redis_unavailable');
     if (!this.#epochs.known()) reasons.push('epochs_unknown');
+    else if (this.#age.older) reasons.push('mysql_older_than_redis');
     else if (!this.#epochs.anyOpen()) reasons.push('shards_closed');
     return reasons;
   }

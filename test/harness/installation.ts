@@ -34,14 +34,22 @@ export interface Installation {
   /** The test's own connections. */
   readonly redis: Redis;
   readonly mysql: Pool;
-  /** Resolves when its shards are open. `drain` ends it; done at the end of the file in any case. */
-  startLedger(name?: string, metrics?: Metrics): Promise<{ drain(limitMs?: number): Promise<void> }>;
+  /**
+   * Resolves when its shards are open, or when it is unready for the reasons that the test expects. `drain` ends it; done at the
+   * end of the file in any case.
+   */
+  startLedger(name?: string, metrics?: Metrics, unready?: readonly string[]): Promise<RunningLedger>;
   /** `own`: settings of this one alone. */
-  startClaims(own?: Partial<Settings>, metrics?: Metrics): Promise<RunningClaimService>;
+  startClaims(own?: Partial<Settings>, metrics?: Metrics, unready?: readonly string[]): Promise<RunningClaimService>;
   startCoupons(): Promise<CouponsService>;
   /** Rows of the claim log: number and user. */
   claimRows(couponId: string): Promise<{ claimNo: number; userId: string }[]>;
   outboxEntries(): Promise<number>;
+}
+
+export interface RunningLedger {
+  drain(limitMs?: number): Promise<void>;
+  unreadyReasons(): string[];
 }
 
 /**
@@ -78,28 +86,28 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
     },
     redis,
     mysql,
-    startLedger: async (name = 'ledger-1', metrics = new Metrics({ name, role: 'ledger', log })) => {
+    startLedger: async (name = 'ledger-1', metrics = new Metrics({ name, role: 'ledger', log }), unready = []) => {
       const actor = createLedger(actorContext(name, settings, log, metrics));
       let drained: Promise<void> | undefined;
       const drain = (limitMs = READY_TIMEOUT_MS): Promise<void> => (drained ??= actor.drain(Date.now() + limitMs));
       atEndOfFile(() => drain(0));
       await actor.start();
-      await ready(actor, name);
-      return { drain };
+      await whenUnready(actor, name, unready);
+      return { drain, unreadyReasons: () => actor.unreadyReasons() };
     },
-    startClaims: async (own = {}, metrics = new Metrics({ name: 'http-1', role: 'http', log })) => {
+    startClaims: async (own = {}, metrics = new Metrics({ name: 'http-1', role: 'http', log }), unready = []) => {
       const claims = createClaimService({
         ...{ name: 'http-1', settings: { ...settings, ...own }, log },
         metrics: new ClaimMetrics(metrics),
       });
       await startUntilEnd(claims);
-      await ready(claims, 'the claim service');
+      await whenUnready(claims, 'the claim service', unready);
       return claims;
     },
     startCoupons: async () => {
       const coupons = createCoupons({ settings, log });
       await startUntilEnd(coupons);
-      await ready(coupons, 'the coupons');
+      await whenUnready(coupons, 'the coupons', []);
       return coupons;
     },
     claimRows: async (couponId) => {
@@ -135,6 +143,14 @@ async function startUntilEnd(part: { start(): Promise<void>; stop(deadline?: num
   await part.start();
 }
 
-async function ready(part: { unreadyReasons(): string[] }, what: string): Promise<void> {
-  await waitFor(() => part.unreadyReasons().length === 0, { what: `${what} to be ready`, timeoutMs: READY_TIMEOUT_MS });
+/** No reasons: ready. */
+async function whenUnready(
+  part: { unreadyReasons(): string[] },
+  what: string,
+  reasons: readonly string[],
+): Promise<void> {
+  await waitFor(() => part.unreadyReasons().join() === reasons.join(), {
+    what: `${what} to be ${reasons.length === 0 ? 'ready' : reasons.join()}`,
+    timeoutMs: READY_TIMEOUT_MS,
+  });
 }

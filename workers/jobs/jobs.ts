@@ -88,6 +88,7 @@ export class Jobs {
   }
 
   start(): void {
+    if (this.#stopped) return;
     this.#watch();
     this.#redis.on('ready', this.#watch);
     this.#timer = setInterval(this.#watch, WATCH_INTERVAL_MS);

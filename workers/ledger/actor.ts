@@ -39,6 +39,8 @@ const DRAIN_LOOK_INTERVAL_MS = 25;
 const STOP_RESERVE_MS = 2_000;
 /** How often a boot that waits for Redis looks again. */
 const REDIS_WAIT_MS = 1_000;
+/** The jobs begin this much after the first shard was opened, at the most. */
+const JOBS_WAIT_MS = 50;
 
 export function createActor(context: ActorContext): Actor {
   return new LedgerActor(context);
@@ -113,6 +115,7 @@ class LedgerActor implements Actor {
   unreadyReasons(): string[] {
     if (this.#waitingFor !== undefined) return [this.#waitingFor];
     if (!redisAnswers(this.#redis)) return ['redis_unavailable'];
+    if (this.#watch.mysqlOlder) return ['mysql_older_than_redis'];
     if (this.#watch.blind) return ['databases_unavailable'];
     return this.#watch.opened ? [] : ['shards_closed'];
   }
@@ -138,7 +141,7 @@ class LedgerActor implements Actor {
   /** True when entries are left at the deadline; what was never started leaves none. */
   async #emptyOutbox(deadline: number): Promise<boolean> {
     let ends: string[] | undefined;
-    while (this.#waitingFor === undefined) {
+    while (this.#waitingFor === undefined && !this.#watch.mysqlOlder) {
       ends ??= await this.#outboxEnds();
       if (ends !== undefined && !(await this.#entriesLeft(ends))) break;
       if (Date.now() >= deadline) return true;
@@ -173,7 +176,16 @@ class LedgerActor implements Actor {
     this.#waitingFor = undefined;
     this.#watch.start();
     for (const reader of this.#readers) reader.start();
+    // They change MySQL and Redis, too: not before MySQL is known to be no older than Redis.
+    while (!this.#watch.opened) {
+      await pause(JOBS_WAIT_MS, signal);
+      if (this.#isStopping()) return;
+    }
     this.#jobs.start();
+  }
+
+  #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
   }
 
   async #redisAnswers(): Promise<boolean> {

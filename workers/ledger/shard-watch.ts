@@ -2,12 +2,13 @@
 // first start) is rebuilt; one that somebody else has rebuilt is opened here under its new epoch. Shards are looked at one
 // beside the other: one whose Redis does not answer, or whose rebuild takes long, keeps no other waiting.
 import { fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
+import { MysqlAge } from '../../coupons/mysql-age.js';
 import type { ShardRow } from '../../coupons/shards.js';
 import { readShards } from '../../coupons/shards.js';
 import { closeForLateReports, insertLeftovers, readSilent } from '../../coupons/witnesses.js';
 import type { Attendance, ReportedClaim } from '../../coupons/witnesses.js';
 import { runScript } from '../../lua/scripts.js';
-import { messageOf } from '../../platform/errors.js';
+import { messageOf, StampedeError } from '../../platform/errors.js';
 import { pause } from './backoff.js';
 import type { RebuildContext } from './rebuild/lease.js';
 import { RebuildOvertaken } from './rebuild/lease.js';
@@ -30,6 +31,7 @@ export class ShardWatch {
   readonly #context: RebuildContext;
   readonly #consumer: string;
   readonly #shards: readonly WatchedShard[];
+  readonly #age: MysqlAge;
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
   #trouble = '';
@@ -38,6 +40,8 @@ export class ShardWatch {
     this.#context = context;
     this.#consumer = consumer;
     this.#shards = shards.map((ledger) => new WatchedShard(ledger, new DeadWorkers(context)));
+    const { redis, mysql, log } = context;
+    this.#age = new MysqlAge({ redis, mysql, shardCount: shards.length, log });
   }
 
   start(): void {
@@ -56,6 +60,11 @@ export class ShardWatch {
     return this.#trouble !== '' || this.#shards.every(({ trouble }) => trouble !== '');
   }
 
+  /** True while MySQL is older than Redis: every shard is closed. */
+  get mysqlOlder(): boolean {
+    return this.#age.older;
+  }
+
   /** True when every shard has been looked at, and at least one is open: the others are not worth waiting for. */
   get opened(): boolean {
     return this.#shards.every(({ looked }) => looked) && this.#shards.some(({ ledger }) => ledger.epoch !== undefined);
@@ -64,6 +73,14 @@ export class ShardWatch {
   async #watch(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
+      const compared = this.#age.compare();
+      // Nothing is written before every shard was compared, but for those that cannot be.
+      if (!this.#age.tried || this.#age.older) await compared;
+      if (this.#age.older) {
+        await Promise.all(this.#shards.map(({ ledger }) => ledger.close()));
+        await pause(WATCH_INTERVAL_MS, signal);
+        continue;
+      }
       try {
         const { mysql } = this.#context;
         await closeForLateReports(mysql);
@@ -81,6 +98,10 @@ export class ShardWatch {
   #begin(row: ShardRow, silent: readonly Attendance[]): void {
     const shard = this.#shards[row.shard];
     if (shard === undefined || shard.look !== undefined || this.#stopping.signal.aborted) return;
+    if (!this.#age.mayUse(row.shard)) {
+      shard.looked = true;
+      return;
+    }
     const registered = silent.filter((one) => one.shard === row.shard && one.epoch === row.epoch);
     shard.look = this.#look(shard, row, registered)
       .then(
@@ -106,6 +127,8 @@ export class ShardWatch {
     if (ledger.epoch !== row.epoch) {
       await ledger.close();
       await this.#reportLeftovers(ledger);
+      // Another shard may have shown meanwhile that MySQL is older.
+      if (!this.#age.mayUse(row.shard)) return;
       ledger.open(row.epoch);
     }
     await this.#takeOver(shard);
@@ -136,7 +159,10 @@ export class ShardWatch {
     } catch (error) {
       if (this.#isStopping()) return;
       shard.rebuildNotBefore = performance.now() + REBUILD_PAUSE_MS;
-      if (error instanceof RebuildOvertaken) log.info({ shard: ledger.shard }, `rebuild given up: ${error.message}`);
+      if (error instanceof StampedeError && error.code === 'mysql_older_than_redis')
+        this.#age.report(ledger.shard, error.message);
+      else if (error instanceof RebuildOvertaken)
+        log.info({ shard: ledger.shard }, `rebuild given up: ${error.message}`);
       else log.error({ err: error, shard: ledger.shard }, 'rebuild failed, trying again');
     }
   }

@@ -1,6 +1,7 @@
 // Makes a shard ready from what is known: the rows of MySQL, what the outbox still holds, and what the witnesses report. The
 // same procedure after a restart of Redis, after a loss, and at the very first start. Steps:
 //
+//   0. refuse when MySQL is older than Redis (coupons/mysql-age.ts);
 //   1. take the next epoch, under a lock on the shard's row (lease.ts): from now on nobody else's writes are
 //      accepted, in MySQL (the ledger checks the epoch) and in Redis (the fence does);
 //   2. close the shard in Redis under that epoch and a token of our own;
@@ -14,6 +15,7 @@
 // Every write checks the epoch again, and the token where it could be another rebuild's, so a rebuild that was overtaken,
 // or that slept, stops by itself before it does harm. docs/protocol.md says why it is done in this order.
 import { fenceKey, LEDGER_GROUP, outboxKey } from '../../../coupons/keys.js';
+import { refuseOlderMysql } from '../../../coupons/mysql-age.js';
 import { releaseSettled } from '../../../coupons/withheld.js';
 import { forgetEpochs } from '../../../coupons/witnesses.js';
 import { gather, hearWitnesses } from './gather.js';
@@ -33,6 +35,7 @@ export async function rebuildShard(
   seenEpoch: number,
   signal: AbortSignal,
 ): Promise<number | undefined> {
+  await refuseOlderMysql(context, shard);
   const lease = await Lease.take(context, shard, seenEpoch);
   if (lease === undefined) return undefined;
   const startedAt = Date.now();
