@@ -1,6 +1,8 @@
-// Tests run on real servers (test/harness/global-setup.ts), one file after the other: the servers and the bursts want the cores.
+// Tests run on real servers (test/harness/global-setup.ts). Most of a file's time is waiting for them, so two files run at once;
+// no more, because the bursts want the cores.
 import { defineConfig } from 'vitest/config';
 
+const FILES_AT_ONCE = 2;
 const TEST_TIMEOUT_MS = 60_000;
 const HOOK_TIMEOUT_MS = 120_000;
 
@@ -9,7 +11,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/harness/global-setup.ts'],
     pool: 'forks',
-    fileParallelism: false,
+    maxWorkers: FILES_AT_ONCE,
     testTimeout: TEST_TIMEOUT_MS,
     hookTimeout: HOOK_TIMEOUT_MS,
     teardownTimeout: HOOK_TIMEOUT_MS,

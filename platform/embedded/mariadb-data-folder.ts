@@ -78,6 +78,8 @@ async function install(folder: string, executables: MariadbExecutables, signal?:
     ];
     await promisify(execFile)(executables.installer, args, {
       timeout: INSTALL_TIMEOUT_MS,
+      // Two at once would meet in the system's folder for temporary files.
+      env: { ...process.env, TMPDIR: view },
       ...(signal === undefined ? {} : { signal }),
     });
   } catch (error) {
