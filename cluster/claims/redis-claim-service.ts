@@ -25,6 +25,7 @@ import { createMysqlPool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
 import { connectRedis, redisAnswers } from '../../platform/redis.js';
 import type { Settings } from '../../platform/settings.js';
+import { within } from '../../platform/within.js';
 
 /** Look-ups (receipts, coupons) and returns under way at once in one process; more are refused. */
 const LOOKUPS_MAX = 2_048;
@@ -337,15 +338,6 @@ class RedisClaimService implements RunningClaimService {
     const left = confirmed ? this.#epochs.leave() : this.#epochs.stop();
     await left.catch((error: unknown) => this.#log.warn({ err: error }, 'the register of workers still has this one'));
   }
-}
-
-/** What `promise` resolves with, or `fallback` when that takes longer than `limitMs`. */
-async function within<T>(limitMs: number, promise: Promise<T>, fallback: T): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<T>((resolve) => {
-    timer = setTimeout(() => resolve(fallback), limitMs);
-  });
-  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 function isSettled(outcome: ClaimOutcome | Promise<ClaimOutcome>): outcome is ClaimOutcome {

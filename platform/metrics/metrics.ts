@@ -10,6 +10,7 @@
 // labels are added up, unless the metric names another way. Labels must come from a small fixed set: never a user id.
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Log } from '../log.js';
+import { within } from '../within.js';
 import { totalsOf } from './snapshot.js';
 import type { MetricSnapshot, Snapshot } from './snapshot.js';
 
@@ -132,7 +133,7 @@ export class Metrics {
       .finally(() => {
         collector.running = false;
       });
-    if (await within(this.#options.collectLimitMs ?? COLLECT_LIMIT_MS, running)) return;
+    if (await within(this.#options.collectLimitMs ?? COLLECT_LIMIT_MS, running, false)) return;
     this.#failures.count(name);
     for (const gauge of gauges) clear(gauge);
   }
@@ -171,13 +172,4 @@ function clear(gauge: Gauge): void {
   gauge.reset();
   // Of a gauge without labels, reset() makes 0.
   gauge.remove({});
-}
-
-/** What `promise` resolves with; false when that takes longer than `limitMs`. */
-async function within(limitMs: number, promise: Promise<boolean>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), limitMs);
-  });
-  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
