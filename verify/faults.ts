@@ -3,6 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../platform/errors.js';
+import { whenRedisReady } from '../platform/redis.js';
 import type { Database, Deployment, Proxies } from './deployment.js';
 import type { ProxyMode } from './fault-proxy.js';
 import type { History, Operation } from './history.js';
@@ -22,6 +23,8 @@ const TARGET_POLL_MS = 100;
 /** … for so long; then it does not happen. */
 const TARGET_TIMEOUT_MS = 5_000;
 
+/** A target that does not work again in this time is hit all the same. */
+const READY_LIMIT_MS = 20_000;
 /** What a ledger says of a batch that it writes again (workers/ledger/shard-ledger.ts). */
 const NOT_WRITTEN = 'batch not written, trying again';
 
@@ -39,20 +42,22 @@ interface Stage {
   readonly deployment: Deployment;
   readonly history: History;
   readonly signal: AbortSignal;
+  /** No fault begins any more. */
+  readonly late: AbortSignal;
 }
 
 /** Resolves when the last fault is over. An abort leaves out what has not begun, and undoes what has. */
 export async function carryOut(planned: readonly PlannedFault[], stage: Stage): Promise<HappenedFault[]> {
-  const { signal } = stage;
+  const { signal, late } = stage;
   const startedAt = now();
   const busy = new Map<string, Promise<unknown>>();
   const happened: HappenedFault[] = [];
   for (const fault of planned) {
-    await pause(startedAt + fault.atMs - now(), signal);
-    if (signal.aborted) break;
+    await pause(startedAt + fault.atMs - now(), late);
     const parts = partsOf(fault.target);
     const doing = Promise.all(parts.map((part) => busy.get(part) ?? Promise.resolve())).then(async () => {
-      if (signal.aborted) return;
+      if (!fault.hurried) await whenTargetWorks(fault, stage);
+      if (signal.aborted || late.aborted) return;
       const beganAt = now();
       const outcome = await inject(fault, stage).then(
         (hits) => ({ hits }),
@@ -64,6 +69,13 @@ export async function carryOut(planned: readonly PlannedFault[], stage: Stage): 
   }
   await Promise.all(busy.values());
   return happened;
+}
+
+/** Waits, within a limit, until the instance of the fault is ready; where the target is another, until the first one is. */
+async function whenTargetWorks(fault: PlannedFault, { deployment, late }: Stage): Promise<void> {
+  const instance = numbered(deployment.instances, fault);
+  const deadline = Date.now() + READY_LIMIT_MS;
+  while (!late.aborted && Date.now() < deadline && !(await instance.isReady())) await pause(TARGET_POLL_MS, late);
 }
 
 /** Resolves with the hits. */
@@ -119,11 +131,13 @@ const FAULTS: Readonly<Record<string, Inject>> = {
   'refuse-mysql': disturb('mysql', 'refuse'),
   'script-flush': async (_fault, { deployment }) => {
     const { redis } = deployment.observer;
+    await whenRedisReady(redis, TARGET_TIMEOUT_MS);
     const cached = Number(/^number_of_cached_scripts:(\d+)/m.exec(await redis.info('memory'))?.[1] ?? 0);
     await redis.script('FLUSH');
     return cached;
   },
   'client-kill': async (_fault, { deployment }) => {
+    await whenRedisReady(deployment.observer.redis, TARGET_TIMEOUT_MS);
     return Number(await deployment.observer.redis.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes'));
   },
   'mysql-deadlocks': metByLedgers(/^Deadlock found/, async ({ lastsMs }, { deployment, signal }) => {

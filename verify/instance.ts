@@ -14,6 +14,7 @@ const KILL_TIMEOUT_MS = 10_000;
 /** Workers whose primary is gone drain, for DRAIN_TIMEOUT_MS (20 s) at the most. */
 const ORPHAN_TIMEOUT_MS = 25_000;
 const POLL_MS = 50;
+const READY_TIMEOUT_MS = 1_000;
 
 export type Role = 'http' | 'ledger' | 'admin';
 
@@ -90,6 +91,14 @@ export class Instance {
   /** True between a start and the end of the primary. */
   get running(): boolean {
     return this.#child !== undefined && !hasEnded(this.#child);
+  }
+
+  /** What `/readyz` says. */
+  async isReady(): Promise<boolean> {
+    return await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) }).then(
+      (response) => response.ok,
+      () => false,
+    );
   }
 
   /** Throws when the primary does not run. */

@@ -126,6 +126,7 @@ async function tell(options: Options, result: RunResult, dir: string): Promise<R
     ...{ seed, minutes: length, ack, redis, files },
     verdict: result.verdict,
     answers: countAnswers(result.history),
+    planned: result.planned,
     faults: result.faults,
     recovery: result.final.recovery,
     claims: rows.length,

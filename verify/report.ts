@@ -16,6 +16,8 @@ export interface Report {
   readonly verdict: Verdict;
   /** How often each kind of answer was heard, the commonest first. */
   readonly answers: Readonly<Record<string, number>>;
+  /** Faults of the schedule; on a busy machine the last of them come too late to happen. */
+  readonly planned: number;
   readonly faults: readonly HappenedFault[];
   readonly recovery: FinalState['recovery'];
   readonly claims: number;
@@ -62,6 +64,7 @@ export function describe(report: Report): string {
     checks.toString(),
     `Answers: ${list(answers)}.`,
     describeFaults(faults),
+    `${faults.length} of ${report.planned} planned faults happened.`,
     ...skipped.map((fault) => `  ${fault.fault} of ${fault.target} did not go as planned: ${fault.problem ?? ''}`),
     `${report.claims} claims in MySQL, ${report.returned} of them given back, ${verdict.recovered} recovered after an answer that got lost.`,
     `${report.withheldUnits} units were withheld after the faults and released by the operator.`,

@@ -23,6 +23,8 @@ import { planFaults } from './schedule.js';
 /** A first start makes a data folder for MariaDB and migrates. */
 const START_LIMIT_MS = 120_000;
 const POLL_MS = 100;
+/** Faults wait for what they are to break, and on a busy machine that takes. The load goes on for so long, for what is left. */
+const LATE_FAULTS_MS = 60_000;
 
 export interface RunOptions {
   readonly seed: number;
@@ -45,6 +47,8 @@ export interface RunResult {
   readonly verdict: Verdict;
   readonly history: readonly Operation[];
   readonly final: FinalState;
+  /** Faults of the schedule; those that would have come too late are not among `faults`. */
+  readonly planned: number;
   readonly faults: readonly HappenedFault[];
   /** Epoch milliseconds: the load began, it ended, everything worked again, everybody had asked once more. */
   readonly times: { readonly began: number; readonly calm: number; readonly recovered: number; readonly ended: number };
@@ -91,7 +95,7 @@ class Run {
     await this.#operators.begin(signal);
     try {
       const began = now();
-      const faults = await this.#loadWithFaults();
+      const { planned, happened: faults } = await this.#loadWithFaults();
       signal.throwIfAborted();
       const calm = now();
       report('Waiting for the recovery');
@@ -113,34 +117,42 @@ class Run {
       };
       const verdict = check(this.#history.operations, final);
       const times = { began, calm, recovered, ended };
-      return { verdict, history: this.#history.operations, final, faults, times };
+      return { verdict, history: this.#history.operations, final, planned, faults, times };
     } finally {
       await this.#clients.close();
     }
   }
 
-  async #loadWithFaults(): Promise<HappenedFault[]> {
+  /** The load lasts as long as was asked for, and until the last fault is over, which may be a little later. */
+  async #loadWithFaults(): Promise<{ planned: number; happened: HappenedFault[] }> {
     const { seed, durationMs, faults, report, signal } = this.#options;
     const planned = planFaults(seed, durationMs, faults);
     report(`Load for ${durationMs / 1_000} s with ${planned.length} faults`);
-    // A timer of our own: on Node 20 a signal of AbortSignal.timeout that only AbortSignal.any holds may never fire.
-    const over = new AbortController();
+    // Timers of our own: on Node 20 a signal of AbortSignal.timeout that only AbortSignal.any holds may never fire.
+    const [over, late] = [new AbortController(), new AbortController()];
     // Every client and operator listens.
-    setMaxListeners(0, over.signal, signal);
-    const end = (): void => over.abort();
-    const timer = setTimeout(end, durationMs);
+    setMaxListeners(0, over.signal, late.signal, signal);
+    const timer = setTimeout(() => late.abort(), durationMs + LATE_FAULTS_MS);
+    const end = (): void => [over, late].forEach((controller) => controller.abort());
     signal.addEventListener('abort', end, { once: true });
     const load = Promise.all([
       this.#clients.run(this.#operators.generations, over.signal),
       this.#operators.run(over.signal),
       this.#settled.run(over.signal),
     ]);
-    const stage = { deployment: this.#deployment, history: this.#history, signal };
-    // A fault that takes longer than planned ends by itself: what it did must be undone in any case.
-    const [happened] = await Promise.all([carryOut(planned, stage), load]);
-    clearTimeout(timer);
-    signal.removeEventListener('abort', end);
-    return happened;
+    try {
+      const stage = { deployment: this.#deployment, history: this.#history, signal, late: late.signal };
+      const [happened] = await Promise.all([
+        carryOut(planned, stage),
+        delay(durationMs, undefined, { signal }).catch(() => undefined),
+      ]);
+      return { planned: planned.length, happened };
+    } finally {
+      over.abort();
+      await load;
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+    }
   }
 
   /** What an operator does who knows that nobody else will come to tell: gives up the numbers and frees their units. */
@@ -175,19 +187,12 @@ class Run {
   async #whenReady(): Promise<void> {
     const { signal } = this.#options;
     const deadline = now() + START_LIMIT_MS;
-    for (const { url, number } of this.#deployment.instances) {
-      while (!(await isReady(url))) {
+    for (const instance of this.#deployment.instances) {
+      while (!(await instance.isReady())) {
         if (this.#deployment.surprises.length > 0) throw new Error(this.#deployment.surprises.join('; '));
-        if (now() > deadline) throw new Error(`instance ${number} was not ready after ${START_LIMIT_MS} ms`);
+        if (now() > deadline) throw new Error(`instance ${instance.number} was not ready after ${START_LIMIT_MS} ms`);
         await delay(POLL_MS, undefined, { signal });
       }
     }
   }
-}
-
-async function isReady(url: string): Promise<boolean> {
-  return await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(POLL_MS * 10) }).then(
-    (response) => response.ok,
-    () => false,
-  );
 }

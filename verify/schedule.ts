@@ -35,14 +35,18 @@ export interface PlannedFault {
   readonly lastsMs: number;
   /** In [0, 1): which of several, where there are several. */
   readonly which: number;
+  /** It does not wait for its target to work again after the fault before, and so meets the recovery. */
+  readonly hurried: boolean;
 }
 
 /** The load runs undisturbed this long, at the beginning and after the last fault. */
 const CALM_MS = 2_000;
 /** Between the beginnings of two faults. */
 const GAP_MS = [700, 3_500] as const;
-/** After a fault its target is left alone, so that faults meet a service that works again, and its recovery too. */
+/** After a fault its target is left alone. */
 const REST_MS = [0, 4_000] as const;
+/** Of the faults; the others wait until their target works again, so that they have something to break. */
+const HURRIED_SHARE = 1 / 3;
 
 /** Faults in the order of their beginnings. */
 export function planFaults(seed: number, durationMs: number, kinds: readonly FaultKind[]): PlannedFault[] {
@@ -58,13 +62,14 @@ export function planFaults(seed: number, durationMs: number, kinds: readonly Fau
     const target = pick(random, kind.targets);
     const lastsMs = Math.round(between(random, ...kind.lastsMs));
     const which = random();
+    const hurried = random() < HURRIED_SHARE;
     const rest = between(random, ...REST_MS);
     const parts = partsOf(target);
     const startMs = Math.round(Math.max(atMs, ...parts.map((part) => freeAt.get(part) ?? 0)));
     if (atMs > durationMs - CALM_MS) break;
     if (startMs + lastsMs > durationMs - CALM_MS) continue;
     deck.splice(deck.indexOf(kind), 1);
-    planned.push({ atMs: startMs, fault: kind.name, target, lastsMs, which });
+    planned.push({ atMs: startMs, fault: kind.name, target, lastsMs, which, hurried });
     for (const part of parts) freeAt.set(part, startMs + lastsMs + rest);
   }
   return planned.sort((a, b) => a.atMs - b.atMs);
