@@ -1,45 +1,24 @@
 // Returns through the claim service, the real ledger, rebuilds and the audit.
-import { beforeAll, expect, it } from 'vitest';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
-import type { CouponsService } from '../../coupons/coupons.js';
+import { expect, it } from 'vitest';
 import { couponKeys, outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShard } from '../../coupons/shards.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
-import type { Installation } from '../harness/installation.js';
-import { createInstallation } from '../harness/installation.js';
+import { startClaiming } from '../harness/claiming.js';
+import { users } from '../harness/crowd.js';
 import { waitFor } from '../harness/wait-for.js';
 
-let installation: Installation;
-let ledger: Awaited<ReturnType<Installation['startLedger']>>;
-let claims: ClaimService;
-let coupons: CouponsService;
-
-beforeAll(async () => {
-  installation = await createInstallation();
-  ledger = await installation.startLedger();
-  claims = await installation.startClaims();
-  coupons = await installation.startCoupons();
-});
+const { installation, claims, coupons, claimAll, outboxEmpty, shardsAreBack, ...started } = await startClaiming();
+let { ledger } = started;
 
 const create = (couponId: string, total: number, returnable = true) =>
   coupons.create({ couponId, total, opensAt: null, closesAt: null, ack: 'redis', returnable });
-const users = (count: number, prefix = 'user') => Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
-const claimAll = (couponId: string, who: string[]) => Promise.all(who.map((user) => claims.claim(couponId, user)));
 const returnAll = (couponId: string, who: string[]) =>
   Promise.all(who.map((user) => claims.returnClaim(couponId, user)));
 const granted = (outcomes: readonly { status: string }[]) =>
   outcomes.filter(({ status }) => status === 'claimed').length;
-const outboxEmpty = () =>
-  waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
 const everybodyAgrees = async () => {
   const { invariants } = await coupons.audit();
   expect(invariants.filter(({ violations }) => violations > 0)).toEqual([]);
-};
-/** Every shard has been rebuilt since Redis was restarted, and everybody knows. */
-const shardsAreBack = async (couponId: string) => {
-  await waitFor(() => installation.redis.status === 'ready', { what: 'Redis' });
-  await waitFor(async () => (await coupons.show(couponId)).live !== null, { what: 'the shard' });
-  await waitFor(async () => 'total' in (await claims.coupon(couponId)), { what: 'the claim service' });
 };
 const shardOfCoupon = (couponId: string) => shardOf(couponId, installation.settings.shardCount);
 const epochOf = async (couponId: string) =>

@@ -1,27 +1,16 @@
 // Entries that MySQL refuses: they do not hold up their neighbours, are not lost, and are settled once MySQL takes them. The
 // real ledger, a real MariaDB with a trigger that refuses what a test calls poison.
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
-import type { CouponsService } from '../../coupons/coupons.js';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { outboxKey, shardOf } from '../../coupons/keys.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import { connectMysql } from '../../platform/mysql.js';
 import { atEndOfFile } from '../harness/cleanup.js';
-import type { Installation } from '../harness/installation.js';
-import { createInstallation } from '../harness/installation.js';
+import { startClaiming } from '../harness/claiming.js';
+import { users } from '../harness/crowd.js';
 import { waitFor } from '../harness/wait-for.js';
 
-let installation: Installation;
-let ledger: Awaited<ReturnType<Installation['startLedger']>>;
-let claims: ClaimService;
-let coupons: CouponsService;
-
-beforeAll(async () => {
-  installation = await createInstallation();
-  ledger = await installation.startLedger();
-  claims = await installation.startClaims();
-  coupons = await installation.startCoupons();
-});
+const { installation, claims, coupons, claimAll, outboxEmpty, shardsAreBack, ...started } = await startClaiming();
+let { ledger } = started;
 beforeEach(async () => {
   await takeEverything();
   await installation.mysql.query('DELETE FROM dead_letter');
@@ -29,18 +18,8 @@ beforeEach(async () => {
 
 const create = (couponId: string, total: number) =>
   coupons.create({ couponId, total, opensAt: null, closesAt: null, ack: 'redis', returnable: true });
-const users = (count: number, prefix = 'user') => Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
-const claimAll = (couponId: string, who: string[]) => Promise.all(who.map((user) => claims.claim(couponId, user)));
-const outboxEmpty = () =>
-  waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
 const letters = async () => (await coupons.deadLetters.list({ after: 0, limit: 100 })).letters;
 const violated = async () => (await coupons.audit()).invariants.filter((i) => i.violations > 0).map(({ name }) => name);
-/** Every shard has been rebuilt since Redis was restarted, and everybody knows. */
-const shardsAreBack = async (couponId: string) => {
-  await waitFor(() => installation.redis.status === 'ready', { what: 'Redis' });
-  await waitFor(async () => (await coupons.show(couponId)).live !== null, { what: 'the shard' });
-  await waitFor(async () => 'total' in (await claims.coupon(couponId)), { what: 'the claim service' });
-};
 
 /** MySQL refuses rows of users whose id begins with `eve`, and marks of returns of users whose id begins with `rita`. */
 async function refusePoison(): Promise<void> {
