@@ -35,7 +35,9 @@ export class Child {
   /** The next message, as an answer to `message` if one is given. Rejects when the process ends, or after `limitMs`. */
   async answer(limitMs: number, message?: object): Promise<unknown> {
     const settled = new AbortController();
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(limitMs), settled.signal]);
+    // A timer of our own: on Node 20 a signal of AbortSignal.timeout that only AbortSignal.any holds may never fire.
+    const limit = setTimeout(() => settled.abort(), limitMs);
+    const signal = AbortSignal.any([this.#signal, settled.signal]);
     const ended = (): never => {
       throw new Error(`a process of the benchmark ended: ${this.#process.spawnargs.join(' ')}`);
     };
@@ -46,6 +48,7 @@ export class Child {
       if (message !== undefined) this.#process.send(message);
       return await Promise.race([answered.then(([first]) => first as unknown), exited.then(ended)]);
     } finally {
+      clearTimeout(limit);
       settled.abort();
     }
   }

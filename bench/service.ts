@@ -51,6 +51,10 @@ export interface Service {
   readonly databases: Databases;
   readonly versions: Versions;
   createCoupon(couponId: string, total: number): Promise<void>;
+  /** The body of the answer of the admin API. Rejects on any but a 2xx. */
+  admin(method: 'GET' | 'POST', path: string, body?: object): Promise<string>;
+  /** Rolling, as on SIGHUP; resolves nothing: the service says itself how far it is. */
+  reload(): void;
   stop(): Promise<void>;
 }
 
@@ -108,6 +112,7 @@ async function startOnce({ workers, execArgv, environment, log, signal }: Servic
       throw new Error(`not every process of the service was found: ${JSON.stringify(pids)}`);
     }
     databases = new Databases({ redisUrl, mysqlUrl, shardCount: SHARD_COUNT, log, signal });
+    const admin: Service['admin'] = async (method, path, body) => askAdmin(adminPort, adminToken, method, path, body);
     return {
       url: `http://127.0.0.1:${port}`,
       pids,
@@ -115,7 +120,11 @@ async function startOnce({ workers, execArgv, environment, log, signal }: Servic
       socketFolder: join(dir, 'run'),
       databases,
       versions: await databases.versions(),
-      createCoupon: (couponId, total) => createCoupon(adminPort, adminToken, couponId, total),
+      createCoupon: async (couponId, total) => {
+        await admin('POST', '/v1/coupons', { couponId, total });
+      },
+      admin,
+      reload: () => child.kill('SIGHUP'),
       stop,
     };
   } catch (error) {
@@ -190,15 +199,16 @@ function childrenOf(parent: number): number[] {
     });
 }
 
-async function createCoupon(adminPort: number, token: string, couponId: string, total: number): Promise<void> {
-  const response = await fetch(`http://127.0.0.1:${adminPort}/v1/coupons`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ couponId, total }),
+async function askAdmin(port: number, token: string, method: string, path: string, body?: object): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
     signal: AbortSignal.timeout(ADMIN_TIMEOUT_MS),
+    ...(body !== undefined && { body: JSON.stringify(body) }),
   });
   const answer = await response.text();
-  if (!response.ok) throw new Error(`the coupon ${couponId} could not be created: ${response.status} ${answer}`);
+  if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status} ${answer}`);
+  return answer;
 }
 
 /** In order; what does not end in time is hurried, then killed, its servers last. */
