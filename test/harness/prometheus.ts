@@ -1,22 +1,17 @@
 // The real prometheus and promtool of Debian. Installing the package would start a service on a machine with systemd, so it is only
 // unpacked, once, below .stampede/test.
-import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { readdir, rename, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { findFreePort } from '../../platform/embedded/free-port.js';
-import { packagePath } from '../../platform/package-root.js';
 import { atEndOfFile } from './cleanup.js';
 import { makeScratchFolder } from './scratch.js';
+import { unpackPackage } from './unpacked-package.js';
 import { waitFor } from './wait-for.js';
 
 const PACKAGE = 'prometheus';
-const APT_LIMIT_MS = 180_000;
 const READY_LIMIT_MS = 60_000;
 const QUERY_LIMIT_MS = 10_000;
-const run = promisify(execFile);
 
 export interface PrometheusPrograms {
   readonly prometheus: string;
@@ -24,25 +19,8 @@ export interface PrometheusPrograms {
 }
 
 export async function providePrometheus(): Promise<PrometheusPrograms> {
-  const place = packagePath('.stampede', 'test', PACKAGE);
-  const programs = {
-    prometheus: join(place, 'usr', 'bin', 'prometheus'),
-    promtool: join(place, 'usr', 'bin', 'promtool'),
-  };
-  if (existsSync(programs.promtool)) return programs;
-  const fresh = await makeScratchFolder('deb');
-  const download = async () => await run('apt-get', ['download', PACKAGE], { cwd: fresh, timeout: APT_LIMIT_MS });
-  await download().catch(async () => {
-    await run('apt-get', ['update'], { timeout: APT_LIMIT_MS });
-    await download();
-  });
-  const [archive] = await readdir(fresh);
-  if (archive === undefined) throw new Error(`apt-get downloaded no ${PACKAGE}`);
-  // Whole or not at all: a run that was stopped must not leave half of it.
-  await rm(place, { recursive: true, force: true });
-  await run('dpkg-deb', ['--extract', join(fresh, archive), `${place}.part`], { timeout: APT_LIMIT_MS });
-  await rename(`${place}.part`, place);
-  return programs;
+  const place = await unpackPackage({ name: PACKAGE, packageName: () => Promise.resolve(PACKAGE) });
+  return { prometheus: join(place, 'usr', 'bin', 'prometheus'), promtool: join(place, 'usr', 'bin', 'promtool') };
 }
 
 export interface TestPrometheus {

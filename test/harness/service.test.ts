@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { identify } from '../../platform/process-identity.js';
+import { packagePath } from '../../platform/package-root.js';
 import { createTestDatabase } from './database.js';
 import { processesBelow } from './left-behind.js';
 import { makeScratchFolder } from './scratch.js';
@@ -11,8 +12,17 @@ import { waitFor } from './wait-for.js';
 describe('startService', { timeout: SERVICE_TEST_TIMEOUT_MS }, () => {
   it('runs the service on given databases, names its workers and stops it in order', async () => {
     const [redis, database] = await Promise.all([startTestRedis(), createTestDatabase()]);
-    const env = { REDIS_URL: redis.url, MYSQL_URL: database.url, WEB_CONCURRENCY: '2' };
-    const service = await startService(env);
+    const preloads = [
+      packagePath('dist', 'diagnostics', 'why-running.js'),
+      packagePath('test', 'harness', 'planted-handle.mjs'),
+    ];
+    const service = await startService({
+      REDIS_URL: redis.url,
+      MYSQL_URL: database.url,
+      WEB_CONCURRENCY: '2',
+      WHY_RUNNING: 'ledger-1',
+      NODE_OPTIONS: preloads.map((file) => `--import ${file}`).join(' '),
+    });
     const workers = await service.workers();
     expect([...workers.keys()].sort()).toEqual(['admin-1', 'http-1', 'http-2', 'ledger-1']);
     expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
@@ -24,6 +34,11 @@ describe('startService', { timeout: SERVICE_TEST_TIMEOUT_MS }, () => {
     const open = await stillOpen(service.dir);
     expect(open).toMatch(new RegExp(`http-1 still holds [^]*TCP bound 127.0.0.1:${new URL(service.url).port}`));
     expect(open).toMatch(/ledger-1 still holds [^]*2 Worker made at WriterPool \(.*writer-pool\.ts:\d+\)/);
+    // And what its switch for development says of the one process that it is for.
+    process.kill(workers.get('ledger-1') ?? 0, 'SIGUSR2');
+    await waitFor(() => /keeping the process running[^]*planted-handle\.mjs:5/.test(service.output()), {
+      what: 'the planted handle to be named',
+    });
 
     expect(await service.stop()).toEqual({ code: 0, signal: null });
     expect([service.pid, ...workers.values()].map(identify)).toEqual(Array(5).fill(undefined));

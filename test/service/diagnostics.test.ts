@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WorkerEntry } from '../../diagnostics/gather/gather.js';
 import type { StackReport } from '../../diagnostics/agent/stack.js';
-import type { LeakReport } from '../../diagnostics/model.js';
+import type { LeakReport, LeakSite, RecorderSnapshot } from '../../diagnostics/model.js';
 import { packagePath } from '../../platform/package-root.js';
 import { launchChromium, BROWSER_TEST_TIMEOUT_MS } from '../harness/chromium.js';
 import { Crowd } from '../harness/crowd.js';
@@ -20,6 +20,9 @@ const NAMES = ['primary', 'http-1', 'ledger-1', 'admin-1'];
 const HANDLER = packagePath('cluster', 'http', 'claim-routes.ts');
 /** The one that planting-loader.mjs adds its faults to. */
 const PLANTED_LINE = 'const identified = identify(request.raw);';
+/** In the Piscina threads of the ledger, the same in a file of its own. */
+const PLANT = packagePath('test', 'service', 'planted.mjs');
+const PLANTED_IN_THREAD = { file: PLANT, line: 14 };
 /** The shortest that the setting takes: a leak is named within 2.5 windows instead of the 100 s of production. */
 const LEAK_WINDOW_MS = 5_000;
 const CLAIM_EVERY_MS = 20;
@@ -33,13 +36,12 @@ let line: number;
 beforeAll(async () => {
   const lines = (await readFile(HANDLER, 'utf8')).split('\n');
   line = lines.findIndex((text) => text.includes(PLANTED_LINE)) + 1;
-  const plant = packagePath('test', 'service', 'planted.mjs');
   service = await startService({
     REDIS_URL: (await startTestRedis()).url,
     MYSQL_URL: (await createTestDatabase()).url,
     WEB_CONCURRENCY: '1',
     LEAK_WINDOW_MS: String(LEAK_WINDOW_MS),
-    NODE_OPTIONS: `--import ${plant}`,
+    NODE_OPTIONS: `--import ${PLANT}`,
   });
   await createCoupon(service, 'leaky', 1_000_000);
   crowd = new Crowd(service.url, 'leaky', 4);
@@ -128,7 +130,7 @@ describe('while the claim handler leaks', () => {
     expect(worst).toMatchObject({ verdict: 'leaking', kind: 'promise' });
     expect(worst?.stack[0]).toMatchObject({ file: HANDLER, line });
     expect(worst?.growthPerMinute).toBeGreaterThan(60);
-    for (const other of ['ledger-1', 'admin-1']) {
+    for (const other of ['primary', 'admin-1']) {
       expect((await json<LeakReport>(`/workers/${other}/leaks`)).verdict).toBe('clean');
     }
     const { exitCode, output } = await waitFor(
@@ -205,6 +207,20 @@ describe('while the claim handler leaks', () => {
       expect(values.get(`stampede_event_loop_utilization_ratio{role="${role}"}`), role).toBeLessThanOrEqual(1);
       expect(values.get(`stampede_recorder_bytes{role="${role}"}`), role).toBeGreaterThan(0);
     }
+  });
+
+  it('the line of a Piscina task that leaks is named, and its thread', { timeout: LEAK_TEST_TIMEOUT_MS }, async () => {
+    const isPlanted = ({ stack: [frame] }: Pick<LeakSite, 'stack'>): boolean => frame?.file === PLANT;
+    const accused = await waitFor(
+      async () => (await json<LeakReport>('/workers/ledger-1/leaks')).sites.find(isPlanted),
+      { what: 'the accusation', timeoutMs: 120_000 },
+    );
+    expect(accused).toMatchObject({ kind: 'promise', type: 'PROMISE' });
+    expect(accused.stack[0]).toMatchObject(PLANTED_IN_THREAD);
+    expect(accused.stack.map(({ file }) => file)).toContain(packagePath('workers', 'ledger', 'writer-thread.ts'));
+    const { sites } = await json<RecorderSnapshot>('/workers/ledger-1/promises?format=json');
+    const planted = sites.filter(isPlanted);
+    expect(planted.map(({ details }) => details['thread'])).toContainEqual(expect.any(Number));
   });
 
   async function leaking(): Promise<LeakReport> {

@@ -45,12 +45,6 @@ describe('/debug/profile', () => {
     expect(leaf?.stack[0]).toBe(`burn ${program.folder}/app.mjs:4`);
   });
 
-  test('has the names that Go uses', async () => {
-    const { status, body } = await ask(program.socketPath, '/debug/pprof/profile?seconds=0.1');
-    expect(status).toBe(200);
-    expect(decode(body).type).toBe('cpu');
-  });
-
   test('refuses windows that are no windows', async () => {
     for (const seconds of ['0', '-1', 'x', '', '301', 'Infinity']) {
       const { status, text } = await ask(program.socketPath, `/debug/profile?seconds=${seconds}`);
