@@ -162,11 +162,11 @@ function describe(coupon: CouponBody): string {
 function couponTable(coupons: readonly CouponBody[]): string {
   if (coupons.length === 0) return 'There is no coupon yet. Make one with `stampede coupon create <id> --total <n>`.';
   const table = new Table({
-    head: ['coupon', 'state', 'remaining', 'claimed', 'returned', 'total'],
+    head: ['coupon', 'state', 'remaining', 'claimed', 'returned', 'withheld', 'total'],
     style: { head: [], border: [] },
   });
-  for (const { couponId, state, remaining, claimed, returned, total } of coupons) {
-    table.push([couponId, state ?? '?', remaining ?? '?', claimed ?? '?', returned ?? '?', total]);
+  for (const { couponId, state, remaining, claimed, returned, withheld, total } of coupons) {
+    table.push([couponId, state ?? '?', remaining ?? '?', claimed ?? '?', returned ?? '?', withheld, total]);
   }
   return table.toString();
 }

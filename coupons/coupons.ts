@@ -73,7 +73,7 @@ export interface Coupons {
   show(couponId: string): Promise<CouponDetails>;
   /** By id, ascending; `after` is the last id of the page before. */
   /** What the newest coupons hold now; cheap, for it counts no rows. */
-  newest(limit: number): Promise<Pick<CouponDetails, 'couponId' | 'total' | 'live'>[]>;
+  newest(limit: number): Promise<Pick<CouponDetails, 'couponId' | 'total' | 'live' | 'withheld'>[]>;
   list(page: { after: string; limit: number }): Promise<{ coupons: CouponDetails[]; next: string | null }>;
   /** Repeating either is harmless. */
   pause(couponId: string): Promise<CouponDetails>;

@@ -27,7 +27,7 @@ import type { Reconciliation } from './reconcile.js';
 import { reconcile } from './reconcile.js';
 import { closeShard, readShard, readShards, Shards } from './shards.js';
 import type { ShardRow } from './shards.js';
-import { countVoids, releaseCoupon } from './withheld.js';
+import { countVoids, readWithheld, releaseCoupon } from './withheld.js';
 import { CODE } from '../lua/codes.js';
 import { loadScripts, runScript } from '../lua/scripts.js';
 import { fsyncsBeforeReply } from '../platform/durability.js';
@@ -125,10 +125,13 @@ class MysqlRedisCoupons implements CouponsService {
     return { coupons, next: rows.length < page.limit ? null : (rows.at(-1)?.couponId ?? null) };
   }
 
-  async newest(limit: number): Promise<Pick<CouponDetails, 'couponId' | 'total' | 'live'>[]> {
-    const rows = await readNewestCoupons(this.#mysql, limit);
+  async newest(limit: number): Promise<Pick<CouponDetails, 'couponId' | 'total' | 'live' | 'withheld'>[]> {
+    const [rows, withheld] = await Promise.all([readNewestCoupons(this.#mysql, limit), readWithheld(this.#mysql)]);
     return await Promise.all(
-      rows.map(async (row) => ({ couponId: row.couponId, total: row.total, live: await this.#live(row) })),
+      rows.map(async (row) => ({
+        ...{ couponId: row.couponId, total: row.total, withheld: withheld.get(row.couponId) ?? 0 },
+        live: await this.#live(row),
+      })),
     );
   }
 

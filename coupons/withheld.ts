@@ -50,6 +50,19 @@ export async function countVoids(
   return { voids, withheld };
 }
 
+/** Units withheld, of every coupon that has any. One query, over a table that is empty as a rule. */
+export async function readWithheld(connection: Queryable): Promise<Map<string, number>> {
+  const [rows] = await connection.query<RowDataPacket[]>(
+    `SELECT coupon_id, SUM(last_no - first_no + 1 -
+              (SELECT COUNT(*) FROM coupon_claim_log AS claim
+                WHERE claim.coupon_id = r.coupon_id AND claim_no BETWEEN first_no AND last_no)) AS units
+       FROM coupon_withheld AS r WHERE released_at IS NULL GROUP BY coupon_id`,
+  );
+  return new Map(
+    rows.map((row) => [String(row['coupon_id']), Number(row['units'])] as const).filter(([, units]) => units > 0),
+  );
+}
+
 export async function insertRange(
   connection: Queryable,
   range: { couponId: string; firstNo: number; lastNo: number; shard: number; epoch: number },

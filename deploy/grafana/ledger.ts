@@ -40,6 +40,25 @@ export const LEDGER: Dashboard = {
       ],
     },
     {
+      title: 'Kept back',
+      panels: [
+        {
+          title: 'Units withheld',
+          description:
+            'Numbers that a worker may have told before Redis forgot them. They go down by themselves when it reports; if it is dead, an operator decides.',
+          unit: 'short',
+          threshold: 1,
+          queries: [{ expr: `max(stampede_withheld_units{${OF}})`, legend: 'all coupons' }],
+        },
+        {
+          title: 'Units withheld, by coupon',
+          description: 'The same of the newest 50 coupons: which ones to look at, and to release.',
+          unit: 'short',
+          queries: [{ expr: `max by (coupon) (stampede_coupon_withheld{${OF}})`, legend: '{{coupon}}' }],
+        },
+      ],
+    },
+    {
       title: 'Outbox',
       panels: [
         {

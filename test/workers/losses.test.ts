@@ -8,6 +8,7 @@ import type { RunningClaimService } from '../../cluster/claims/redis-claim-servi
 import type { CouponsService } from '../../coupons/coupons.js';
 import { outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShard } from '../../coupons/shards.js';
+import { readWithheld } from '../../coupons/withheld.js';
 import { insertWorker, registerEpochs } from '../../coupons/witnesses.js';
 import type { ProcessIdentity } from '../../platform/process-identity.js';
 import { identify, thisProcess } from '../../platform/process-identity.js';
@@ -130,6 +131,8 @@ describe('a worker that died before it could report', () => {
     expect(numbers(await claimAll('doubtful', ['dan']))).toEqual(['fenced']);
     expect(await claims.coupon('doubtful')).toMatchObject({ state: 'withheld', remaining: 0 });
     expect(await coupons.show('doubtful')).toMatchObject({ withheld: 7, live: { remaining: 0, claimed: 3 } });
+    expect(await coupons.newest(1)).toMatchObject([{ couponId: 'doubtful', withheld: 7 }]);
+    expect(await readWithheld(installation.mysql)).toEqual(new Map([['doubtful', 7]]));
     expect(await violated()).toEqual([]);
 
     await coupons.releaseWithheld('doubtful');
@@ -138,6 +141,7 @@ describe('a worker that died before it could report', () => {
     expect(numbers(await claimAll('doubtful', users(7)))).toEqual([12, 13, 14, 15, 16, 17, 'sold_out']);
     await outboxEmpty();
     expect(await coupons.show('doubtful')).toMatchObject({ withheld: 0, ledger: { claimed: 10 } });
+    expect(await readWithheld(installation.mysql)).toEqual(new Map());
     expect(await violated()).toEqual([]);
   });
 

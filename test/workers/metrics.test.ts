@@ -63,6 +63,7 @@ describe('the metrics of', () => {
     expect(await valuesOf(ofCoupons, 'stampede_coupon_stock')).toEqual({ 'coupon=summer': 6 });
     expect(await valuesOf(ofCoupons, 'stampede_coupon_remaining')).toEqual({ 'coupon=summer': 0 });
     expect(await valuesOf(ofCoupons, 'stampede_coupon_claimed')).toEqual({ 'coupon=summer': 6 });
+    expect(await valuesOf(ofCoupons, 'stampede_coupon_withheld')).toEqual({ 'coupon=summer': 0 });
   });
 
   it('the ledger: rows, shards, writer threads and the queue of jobs', async () => {
@@ -73,6 +74,7 @@ describe('the metrics of', () => {
       'state=rebuilding': 0,
       'state=fenced': 0,
     });
+    expect(await valuesOf(ofLedger, 'stampede_withheld_units')).toEqual({ '': 0 });
     expect(await valuesOf(ofLedger, 'stampede_writer_threads')).toEqual({ '': 2 });
     const busy = Object.values(await valuesOf(ofLedger, 'stampede_writer_utilization_ratio'));
     expect(busy).toHaveLength(2);

@@ -20,7 +20,7 @@ import { reconcileJob, watchReconciliation } from '../jobs/reconcile.js';
 import { retryDeadLettersJob } from '../jobs/retry-dead-letters.js';
 import { migrate } from '../migrations/migrate.js';
 import { backoff, pause } from './backoff.js';
-import { measuredWrite, watchOutbox, watchShards, watchWriters } from './ledger-metrics.js';
+import { measuredWrite, watchOutbox, watchShards, watchWithheld, watchWriters } from './ledger-metrics.js';
 import type { OutboxReader } from './outbox-reader.js';
 import { createOutboxReaders } from './outbox-reader.js';
 import { checkServers } from './redis-check.js';
@@ -103,6 +103,7 @@ class LedgerActor implements Actor {
     this.#jobs = new Jobs({ redisUrl: this.#redisUrl, jobs, log, metrics });
     watchOutbox(this.#redis, settings.shardCount, metrics);
     watchShards(this.#mysql, this.#shards, metrics);
+    watchWithheld(this.#mysql, metrics);
     watchWriters(this.#pool, metrics);
     watchReconciliation(this.#mysql, metrics);
   }

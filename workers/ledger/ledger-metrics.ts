@@ -2,6 +2,7 @@
 // the writer threads. Looks at Redis and MySQL only when somebody asks for the metrics, and reads only.
 import { outboxKey } from '../../coupons/keys.js';
 import { readShards } from '../../coupons/shards.js';
+import { readWithheld } from '../../coupons/withheld.js';
 import type { Histogram, Metrics } from '../../platform/metrics/metrics.js';
 import type { Pool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
@@ -75,6 +76,19 @@ export function watchShards(mysql: Pool, shards: readonly ShardLedger[], metrics
       const closed = state === 'open' && shards[shard]?.epoch !== epoch;
       gauge.inc({ state: closed ? 'fenced' : state });
     }
+  });
+}
+
+/** Over all coupons, however old: what waits for workers that cannot be heard, or for an operator. */
+export function watchWithheld(mysql: Pool, metrics: Metrics): void {
+  const units = metrics.gauge(
+    'stampede_withheld_units',
+    'Units kept back for workers that cannot be heard.',
+    [],
+    'max',
+  );
+  metrics.collect('withheld', [units], async () => {
+    units.set([...(await readWithheld(mysql)).values()].reduce((sum, one) => sum + one, 0));
   });
 }
 
