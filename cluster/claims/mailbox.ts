@@ -8,13 +8,12 @@
 //             from sockets in one turn go out together.
 //   sending   1 to `callsMax` batches are in flight. Claims that arrive meanwhile wait; the reply that frees a call
 //             takes with it all that has gathered, up to `batchMax`. So batches grow with the load by themselves, and
-//             nobody waits for a timer to fill one. A full batch gains nothing by waiting: while calls are quick, up to
-//             `fullCallsMax` are in flight. (A process that is busy with requests hears replies only now and then. With
-//             `callsMax` alone it served no more than two batches each time, and refused the rest for no reason.)
+//             nobody waits for a timer to fill one. Up to `fullCallsMax` are in flight while this process is late to hear
+//             replies: as many more as keep the other side busy meanwhile, all of them full. (A process that is busy with
+//             requests hears replies only now and then; with `callsMax` alone it served no more than two batches each time.)
 //
 //   put      depth full, or so much waits that at the pace of the last calls the answer would take three quarters of the limit →
-//            `overloaded` at once, rather than late. Else the claim waits, and idle → gathering. The pace is that of the
-//            other side: what this process takes to hear a reply is not in it, since refusing would not make it faster.
+//            `overloaded` at once, rather than late. Else the claim waits, and idle → gathering.
 //   flush    gathering → sending, while a call is free and claims wait.
 //   reply    `send` has settled its claims → flush again; nothing left → idle.
 //   expiry   a claim that is `timeLimitMs` old is answered: `unavailable` if it was never sent (surely not granted),
@@ -33,7 +32,7 @@ export interface MailboxLimits {
   readonly batchMax: number;
   /** Batches in flight, of whatever size. */
   readonly callsMax: number;
-  /** Batches in flight where all further ones are full, and calls are quick. */
+  /** Batches in flight while replies are heard late; those above `callsMax` are full. */
   readonly fullCallsMax: number;
   /** Age in ms at which a claim is answered in any case. */
   readonly timeLimitMs: number;
@@ -72,9 +71,6 @@ const EXPIRY_INTERVAL_MS = 50;
 const PACE_WEIGHT = 0.25;
 /** Of its time limit that an answer may be expected to take; the rest is for calls that take longer than the last ones. */
 const EXPECTED_PART_MAX = 0.75;
-/** Of the time limit that a quick call takes at the most. Slower ones would only be held up by more of them. */
-const QUICK_PART_MAX = 0.1;
-
 interface Call {
   readonly batch: readonly PendingClaim[];
   /** By `performance.now()`. */
@@ -88,7 +84,7 @@ export class Mailbox {
   #waiting: PendingClaim[] = [];
   /** Oldest first. */
   readonly #inFlight = new Map<Call, Promise<void>>();
-  /** How long the last calls took the other side, the newest counting most. */
+  /** How long the last calls took, the newest counting most. */
   #callMs: number | undefined;
   #flushScheduled = false;
   #closed = false;
@@ -164,34 +160,31 @@ export class Mailbox {
   }
 
   /**
-   * Until a claim that is put now would be answered: what is left of the call whose end its batch has to wait for, if it has to,
-   * a call for each that goes before it then, and its own. 0 while none is in flight: somebody has to find out how long they take.
+   * Until a claim that is put now would be answered: what is left of the call whose end its batch has to wait for, a call for each
+   * that goes before it then, and its own. 0 where it need not wait: somebody has to find out how long calls take.
    */
   #expectedAnswerMs(): number {
     const calls = [...this.#inFlight.keys()];
-    if (calls.length === 0) return 0;
     const paceMs = this.#paceMs();
     const batchesBefore = Math.floor(this.#waiting.length / this.#limits.batchMax);
     const turn = batchesBefore - Math.max(0, this.#callsMax(paceMs) - calls.length);
     const awaited = turn < 0 ? undefined : calls[turn % calls.length];
-    if (awaited === undefined) return paceMs;
-    return Math.max(0, paceMs - this.#sinceMs(awaited)) + (Math.floor(turn / calls.length) + 1) * paceMs;
+    if (awaited === undefined) return 0;
+    return Math.max(0, paceMs - sinceMs(awaited)) + (Math.floor(turn / calls.length) + 1) * paceMs;
   }
 
   /** How long a call takes. One that is late already is part of the pace. */
   #paceMs(): number {
     const [oldest] = this.#inFlight.keys();
-    return Math.max(this.#callMs ?? 0, oldest === undefined ? 0 : this.#sinceMs(oldest));
+    return Math.max(this.#callMs ?? 0, oldest === undefined ? 0 : sinceMs(oldest));
   }
 
-  #sinceMs({ sentAt }: Call): number {
-    return Math.max(0, performance.now() - sentAt - this.#hearing.ms);
-  }
-
-  /** Full batches that may be in flight. */
+  /** Batches that may be in flight: as many as let the other side have `callsMax` at any time. */
   #callsMax(paceMs: number): number {
-    const { callsMax, fullCallsMax, timeLimitMs } = this.#limits;
-    return paceMs <= timeLimitMs * QUICK_PART_MAX ? fullCallsMax : callsMax;
+    const { callsMax, fullCallsMax } = this.#limits;
+    const heardLateMs = Math.min(this.#hearing.ms, paceMs);
+    if (heardLateMs === 0) return callsMax;
+    return Math.min(fullCallsMax, Math.round(callsMax * (paceMs / (paceMs - heardLateMs))));
   }
 
   #mayCall(): boolean {
@@ -208,7 +201,7 @@ export class Mailbox {
       const call = { batch, sentAt: performance.now() };
       this.#hearing.look();
       const done = this.#send(batch).then(() => {
-        const tookMs = this.#sinceMs(call);
+        const tookMs = sinceMs(call);
         this.#callMs = this.#callMs === undefined ? tookMs : this.#callMs + (tookMs - this.#callMs) * PACE_WEIGHT;
         this.#inFlight.delete(call);
         this.#flush();
@@ -241,4 +234,8 @@ export class Mailbox {
     clearInterval(this.#expiryTimer);
     this.#expiryTimer = undefined;
   }
+}
+
+function sinceMs({ sentAt }: Call): number {
+  return performance.now() - sentAt;
 }

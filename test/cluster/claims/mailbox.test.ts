@@ -9,9 +9,9 @@ const HEARS_AT_ONCE = { look: () => undefined, ms: 0 };
 const GRANTED: ClaimOutcome = { status: 'claimed', receipt: { claimNo: 1, claimedAt: 1, ack: 'redis' } };
 
 /** A mailbox whose batches wait until the test answers them. */
-function mailboxByHand(limits: Partial<MailboxLimits> = {}) {
+function mailboxByHand(limits: Partial<MailboxLimits> = {}, hearing = HEARS_AT_ONCE) {
   const calls: { batch: readonly PendingClaim[]; answer: () => void; leave: () => void }[] = [];
-  const mailbox = new Mailbox({ ...LIMITS, ...limits }, HEARS_AT_ONCE, (batch) => {
+  const mailbox = new Mailbox({ ...LIMITS, ...limits }, hearing, (batch) => {
     return new Promise((done) => {
       const answer = (): void => {
         for (const claim of batch) claim.answer(GRANTED);
@@ -71,25 +71,44 @@ describe('a mailbox', () => {
     expect(await Promise.all(outcomes)).toHaveLength(35);
   });
 
-  it('sends full batches at once, and more of them than others, while calls are quick', async () => {
+  it('sends full batches at once', async () => {
+    const { calls, put } = mailboxByHand();
+    const outcomes = put(25);
+    expect(sizes(calls)).toEqual([10, 10]);
+    for (let call = 0; call < 3; call++) {
+      await turn();
+      calls[call]?.answer();
+    }
+    expect(await Promise.all(outcomes)).toEqual(Array(25).fill(GRANTED));
+  });
+
+  it('has as many more full batches in flight as keep the other side busy until this process hears of the others', async () => {
     vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] });
     try {
-      const { calls, put } = mailboxByHand({ fullCallsMax: 4, timeLimitMs: 10_000 });
-      const outcomes = put(75);
-      expect(sizes(calls)).toEqual([10, 10, 10, 10]);
+      const hearing = { ...HEARS_AT_ONCE };
+      const { calls, put } = mailboxByHand({ fullCallsMax: 4 }, hearing);
+      const outcomes = [...put(2)];
       await turn();
-      expect(sizes(calls)).toEqual([10, 10, 10, 10]);
-      // Slow from now on: no more than two in flight, full or not.
-      vi.advanceTimersByTime(5_000);
-      for (const { answer } of calls.slice(0, 3)) answer();
+      vi.advanceTimersByTime(100);
+      calls[0]?.answer();
       await turn();
-      expect(sizes(calls)).toEqual([10, 10, 10, 10, 10]);
-      for (let call = 3; call < 8; call++) {
+      // Calls take 100 ms by now.
+      hearing.ms = 30;
+      outcomes.push(...put(75));
+      expect(sizes(calls.slice(1))).toEqual([10, 10, 10]);
+      hearing.ms = 90;
+      calls[1]?.answer();
+      await turn();
+      expect(sizes(calls.slice(2))).toEqual([10, 10, 10, 10]);
+      hearing.ms = 0;
+      for (const { answer } of calls.slice(2, 5)) answer();
+      await turn();
+      expect(sizes(calls.slice(5))).toEqual([10, 10]);
+      for (let call = 5; call < 9; call++) {
         calls[call]?.answer();
         await turn();
       }
-      expect(sizes(calls)).toEqual([10, 10, 10, 10, 10, 10, 10, 5]);
-      expect(await Promise.all(outcomes)).toEqual(Array(75).fill(GRANTED));
+      expect(await Promise.all(outcomes)).toEqual(Array(77).fill(GRANTED));
     } finally {
       vi.useRealTimers();
     }

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { ClaimOutcome } from '../../../cluster/claims/claim-service.js';
 import { Mailbox } from '../../../cluster/claims/mailbox.js';
 
-const LIMITS = { depthMax: 8_192, batchMax: 10, callsMax: 2, fullCallsMax: 2, timeLimitMs: 2_000 };
+const LIMITS = { depthMax: 8_192, batchMax: 10, callsMax: 2, fullCallsMax: 8, timeLimitMs: 2_000 };
 const HEARS_AT_ONCE = { look: () => undefined, ms: 0 };
 const GRANTED: ClaimOutcome = { status: 'claimed', receipt: { claimNo: 1, claimedAt: 1, ack: 'redis' } };
 
@@ -66,6 +66,14 @@ it('offered what it can do, refuses nobody', async () => {
 
 it('refuses nobody because this process is late to hear the replies', async () => {
   const callMs = 900;
-  const heard = await offer(capacityPerSecond(callMs), 10, callMs, { ...HEARS_AT_ONCE, ms: callMs - 10 });
+  const heard = await offer(3 * capacityPerSecond(callMs), 10, callMs, { ...HEARS_AT_ONCE, ms: callMs - 10 });
   expect([...heard.keys()]).toEqual(['claimed']);
+});
+
+it('keeps the other side busy, and every time limit, while it is late to hear the replies', async () => {
+  const [sideMs, lateMs, seconds] = [500, 250, 30];
+  const heard = await offer(3 * capacityPerSecond(sideMs), seconds, sideMs + lateMs, { ...HEARS_AT_ONCE, ms: lateMs });
+  expect([...heard.keys()].sort()).toEqual(['claimed', 'overloaded']);
+  expect(heard.get('claimed')?.count).toBeGreaterThanOrEqual(0.9 * capacityPerSecond(sideMs) * seconds);
+  expect(heard.get('claimed')?.waitMaxMs).toBeLessThan(LIMITS.timeLimitMs);
 });
