@@ -13,6 +13,14 @@ it('the files are what `npm run dashboards` writes', async () => {
   for (const [name, text] of files) expect(await readFile(join(FOLDER, name), 'utf8')).toBe(text);
 });
 
+it('their types are of the Grafana that compose.yaml starts', async () => {
+  const compose = await readFile(packagePath('compose.yaml'), 'utf8');
+  const { devDependencies } = JSON.parse(await readFile(packagePath('package.json'), 'utf8')) as {
+    devDependencies: Record<string, string>;
+  };
+  expect(/image: grafana\/grafana:(\S+)/.exec(compose)?.[1]).toBe(devDependencies['@grafana/schema']);
+});
+
 describe.each(DASHBOARDS.map((dashboard) => [dashboard.title, dashboard] as const))('%s', (_title, dashboard) => {
   const panels = dashboard.rows.flatMap((row) => row.panels);
 
