@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes entries that MySQL has committed out of the outbox, raises the ceilings that MySQL has raised, and gives the units of
 -- committed returns back to stock, each once: with the removal of its entry.
 --
@@ -8,6 +8,9 @@
 -- then for each coupon: ceiling (0: none)   number of returns r   r entry ids
 --
 -- Answers the number of entries removed, or FENCED: nothing was done.
+--
+-- Runs also when Redis is full (allow-oom): it makes room, and nothing else does. All other scripts that write are then refused
+-- before they begin, so none of them stops half way for want of memory.
 
 -- @include codes
 -- @include fence

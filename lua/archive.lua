@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Makes an archived coupon of one that has ended: a small definition stays, stock and receipts go. Only when they are what
 -- MySQL was found to hold.
 --
@@ -6,7 +6,7 @@
 -- ARGV[1] epoch   ARGV[2] coupon id   ARGV[3] version   ARGV[4] number of claims in MySQL   ARGV[5] of these returned
 --
 -- Answers 0 (also where that was done before), COUNT_MISMATCH, NOT_ENDED, or UNKNOWN_COUPON, COUPON_CLOSED or FENCED: nothing
--- was done.
+-- was done. Runs also when Redis is full (allow-oom): it makes room.
 
 -- @include codes
 -- @include fence

@@ -3,6 +3,7 @@ import { beforeEach, expect, it } from 'vitest';
 import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { LEDGER_GROUP, outboxKey, shardOf } from '../../coupons/keys.js';
+import { readShards } from '../../coupons/shards.js';
 import { loadScripts } from '../../lua/scripts.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import type { Pool } from '../../platform/mysql.js';
@@ -166,6 +167,50 @@ it('a rebuilder that slept through a take-over settles nothing', async () => {
   expect(rows).toMatchObject([{ applied_version: 1, total: 100 }]);
   await coupons.finish('halved');
   expect(await coupons.show('halved')).toMatchObject({ total: 50, live: { remaining: 50 } });
+});
+
+it('a Redis that is full refuses claims before they begin, gives receipts, lets the ledger go on, and comes back by itself', async () => {
+  await create('full', 100_000);
+  const heard = new Map<string, number>();
+  let asked = 0;
+  let over = false;
+  const traffic = Promise.all(
+    Array.from({ length: 20 }, async () => {
+      while (!over) {
+        const outcome = await claims.claim('full', `user-${asked++}`);
+        const what = outcome.status === 'refused' ? outcome.code : outcome.status;
+        heard.set(what, (heard.get(what) ?? 0) + 1);
+      }
+    }),
+  );
+  const { redis } = installation;
+  const more = async (what: string): Promise<void> => {
+    const before = heard.get(what) ?? 0;
+    await waitFor(() => (heard.get(what) ?? 0) > before + 100, { what: `more claims to be ${what}` });
+  };
+  const epochs = async () => (await readShards(installation.mysql)).map(({ epoch }) => epoch);
+  const before = await epochs();
+  try {
+    await more('claimed');
+    await redis.config('SET', 'maxmemory', '1mb');
+    await more('unavailable');
+    const told = heard.get('claimed') ?? 0;
+    expect(await claims.receipt('full', 'user-0')).toMatchObject({ status: 'already_claimed' });
+    expect(await claims.claim('full', 'user-0')).toEqual({ status: 'refused', code: 'unavailable' });
+    await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the ledger to make room' });
+    expect(await rowsOf('full')).toHaveLength(told);
+    await redis.config('SET', 'maxmemory', '0');
+    await more('claimed');
+  } finally {
+    over = true;
+    await traffic;
+  }
+  expect([...heard.keys()].sort()).toEqual(['claimed', 'unavailable']);
+  await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
+  expect(await rowsOf('full')).toHaveLength(heard.get('claimed') ?? 0);
+  expect((await coupons.audit()).ok).toBe(true);
+  // Nothing was written half, so nothing had to be rebuilt.
+  expect(await epochs()).toEqual(before);
 });
 
 it('the audit sees that MySQL and Redis disagree about the stock', async () => {
