@@ -12,7 +12,7 @@ import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 
 const SHARD = 7;
-const TOKEN = 'token-of-the-test';
+export const SCRIPT_SHARD_TOKEN = 'token-of-the-test';
 
 export interface ClaimAnswer {
   code: number;
@@ -66,8 +66,8 @@ export class ScriptShard {
 
   /** Closes the shard under its epoch, and opens it with nothing loaded. */
   async openEmpty(): Promise<void> {
-    await this.run('rebuild_begin', [this.fence, this.outboxKey], [this.epoch, TOKEN, LEDGER_GROUP]);
-    await this.run('rebuild_open', [this.fence, this.outboxKey], [this.epoch, TOKEN, 0, 0]);
+    await this.run('rebuild_begin', [this.fence, this.outboxKey], [this.epoch, SCRIPT_SHARD_TOKEN, LEDGER_GROUP]);
+    await this.run('rebuild_open', [this.fence, this.outboxKey], [this.epoch, SCRIPT_SHARD_TOKEN, 0, 0]);
   }
 
   async change(couponId: string, change: Change): Promise<number[]> {
