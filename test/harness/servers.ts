@@ -16,6 +16,8 @@ import { makeScratchFolder } from './scratch.js';
 export interface TestServer {
   /** Includes the password; stays the same over restarts. */
   readonly url: string;
+  /** Its files, for those who spoil them while it is down. */
+  readonly dataFolder: string;
   /** Of the process that was started last. */
   readonly pid: number;
   /** In order; resolves when the process has ended. Done at the end of the file in any case. */
@@ -60,6 +62,7 @@ async function start(program: ServerProgram): Promise<TestServer> {
   atEndOfFile(stop);
   return {
     url,
+    dataFolder: program.dataFolder,
     get pid() {
       return server.pid;
     },

@@ -2,16 +2,19 @@
 // tell of is withheld. On a real Redis that keeps nothing over a restart, and a real MariaDB.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdir, stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ClaimOutcome, ClaimService } from '../../cluster/claims/claim-service.js';
 import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
-import { outboxKey, shardOf } from '../../coupons/keys.js';
+import { couponKeys, outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShard } from '../../coupons/shards.js';
 import { readWithheld } from '../../coupons/withheld.js';
 import { insertWorker, registerEpochs } from '../../coupons/witnesses.js';
 import type { ProcessIdentity } from '../../platform/process-identity.js';
 import { identify, thisProcess } from '../../platform/process-identity.js';
+import { whenRedisReady } from '../../platform/redis.js';
 import { FaultProxy } from '../../verify/fault-proxy.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import type { Installation } from '../harness/installation.js';
@@ -32,8 +35,11 @@ beforeEach(async () => {
 });
 
 /** On a Redis that keeps nothing over a restart. */
-async function installWith(env: Record<string, string>): Promise<void> {
-  redisServer = await startTestRedis({ persistence: false });
+async function installWith(
+  env: Record<string, string>,
+  redis: Parameters<typeof startTestRedis>[0] = { persistence: false },
+): Promise<void> {
+  redisServer = await startTestRedis(redis);
   installation = await createInstallation({ ...env, REDIS_URL: redisServer.url });
   ledger = await installation.startLedger();
   claims = await installation.startClaims();
@@ -49,8 +55,8 @@ const numbers = (outcomes: readonly ClaimOutcome[]) =>
   outcomes.map((outcome) => (outcome.status === 'refused' ? outcome.code : outcome.receipt.claimNo));
 const outboxEmpty = () => waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'an empty outbox' });
 /** As if everything that is in Redis had been lost, while nobody takes it to MySQL. */
-const loseEverything = async (): Promise<void> => {
-  await redisServer.restart();
+const loseEverything = async (lose: () => Promise<unknown> = () => redisServer.restart()): Promise<void> => {
+  await lose();
   ledger = await installation.startLedger();
   await everyShardOpen();
 };
@@ -73,11 +79,14 @@ const violated = async () =>
   (await coupons.audit()).invariants.filter(({ violations }) => violations > 0).map(({ examples }) => examples);
 
 describe('a Redis that comes back empty', () => {
-  it('costs no claim that a living worker told, and gives nobody a second one', async () => {
+  it.each([
+    ['by a restart', () => redisServer.restart()],
+    ['by FLUSHALL', () => installation.redis.flushall()],
+  ])('%s costs no claim that a living worker told, and gives nobody a second one', async (_how, lose) => {
     await create('kept', 30);
     await stopLedger();
     const told = await claimAll('kept', users(20));
-    await loseEverything();
+    await loseEverything(lose);
     const again = await claimAll('kept', users(20));
     expect(numbers(again)).toEqual(numbers(told));
     const rest = await claimAll('kept', users(20, 'new'));
@@ -116,6 +125,35 @@ describe('a Redis that comes back empty', () => {
       await connection.query('UNLOCK TABLES');
     });
     await waitFor(async () => (await installation.claimRows('read')).length === 2, { what: 'both rows' });
+  });
+});
+
+describe('a Redis that is killed', () => {
+  const kept = async () => {
+    await whenRedisReady(installation.redis, 10_000);
+    const { claimedUser } = couponKeys(shardOf('killed', SHARDS), 'killed');
+    return await installation.redis.hlen(claimedUser);
+  };
+
+  it.each([
+    ['under `always` has all that it has answered', 'always', 0, 3],
+    // Somewhere in the middle of the last transaction.
+    ['under `everysec`, its file cut off, costs nothing that a living worker told', 'everysec', 40, 0],
+  ] as const)('%s', async (_what, appendfsync, cutBytes, left) => {
+    await installWith({ SHARD_COUNT: String(SHARDS) }, { appendfsync });
+    await create('killed', 5);
+    await stopLedger();
+    const told = await claimAll('killed', ['ann', 'bob', 'cid']);
+    await redisServer.kill();
+    await cutOff(redisServer.dataFolder, cutBytes);
+    await redisServer.restart();
+    expect(await kept()).toBe(left);
+    ledger = await installation.startLedger();
+    await everyShardOpen();
+    expect(numbers(await claimAll('killed', ['ann', 'bob', 'cid']))).toEqual(numbers(told));
+    expect(numbers(await claimAll('killed', ['dan', 'eve', 'fay']))).toEqual([4, 5, 'sold_out']);
+    await outboxEmpty();
+    expect(await violated()).toEqual([]);
   });
 });
 
@@ -244,6 +282,14 @@ it('a worker leaves the register when it stops with nothing unconfirmed, and sta
   await claims.stop();
   expect(await registrations()).toBe(SHARDS);
 });
+
+/** Takes the last bytes of the append-only file of a Redis that has ended. */
+async function cutOff(dataFolder: string, bytes: number): Promise<void> {
+  const folder = join(dataFolder, 'appendonlydir');
+  const [name = ''] = (await readdir(folder)).filter((file) => file.endsWith('.incr.aof'));
+  const file = join(folder, name);
+  await truncate(file, (await stat(file)).size - bytes);
+}
 
 async function claimedBy(couponId: string, user: string): Promise<number | undefined> {
   const outcome = await claims.claim(couponId, user);
