@@ -30,6 +30,8 @@ export interface ShardLedgerContext {
   readonly write: WriteEntries;
   readonly ledgerWindow: number;
   readonly log: Log;
+  /** After how many attempts a return without its claim becomes a dead letter. */
+  readonly earlyAttemptsMax?: number;
 }
 
 export class ShardLedger {
@@ -137,11 +139,11 @@ export class ShardLedger {
   async #writeOnce(raw: readonly RawEntry[]): Promise<void> {
     const epoch = this.#epoch;
     if (epoch === undefined) return;
-    const { redis, scripts, write, ledgerWindow } = this.#context;
+    const { redis, scripts, write, ledgerWindow, earlyAttemptsMax = EARLY_ATTEMPTS_MAX } = this.#context;
     const parsed = raw.map(parseEntry);
     const entries = parsed.filter((entry) => isOfEpoch(entry, epoch));
     const foreign = parsed.filter((entry) => !isOfEpoch(entry, epoch)).map(({ id }) => id);
-    const leaveEarly = this.#earlyAttempts < EARLY_ATTEMPTS_MAX;
+    const leaveEarly = this.#earlyAttempts < earlyAttemptsMax;
     const result = await write({ shard: this.shard, epoch, entries, ledgerWindow, leaveEarly });
     if (result.status === 'stale_epoch') {
       this.#lose('MySQL has a newer epoch');

@@ -1,0 +1,121 @@
+// A return whose claim another ledger has in hand: two ledgers of one shard, the real reader and the real scripts, a real Redis
+// and a real MariaDB.
+import { beforeEach, expect, it } from 'vitest';
+import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
+import type { CouponsService } from '../../coupons/coupons.js';
+import { LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
+import type { OutboxEntry, RawEntry } from '../../coupons/outbox.js';
+import { parseEntry } from '../../coupons/outbox.js';
+import { loadScripts } from '../../lua/scripts.js';
+import type { Connection, RowDataPacket } from '../../platform/mysql.js';
+import { connectMysql } from '../../platform/mysql.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { acknowledge } from '../../workers/ledger/acknowledge.js';
+import { createOutboxReaders } from '../../workers/ledger/outbox-reader.js';
+import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
+import type { WriteTask } from '../../workers/ledger/write.js';
+import { writeBatch } from '../../workers/ledger/write.js';
+import { atEndOfFile } from '../harness/cleanup.js';
+import type { Installation } from '../harness/installation.js';
+import { createInstallation } from '../harness/installation.js';
+import { waitFor } from '../harness/wait-for.js';
+
+const SHARD = 0;
+const EPOCH = 1;
+let installation: Installation;
+let claims: RunningClaimService;
+let coupons: CouponsService;
+/** One for each ledger. */
+let ours: Connection;
+let others: Connection;
+/** Batches that our ledger has tried to write. */
+let attempts = 0;
+
+beforeEach(async () => {
+  installation = await createInstallation({ SHARD_COUNT: '1' });
+  const opener = await installation.startLedger();
+  claims = await installation.startClaims();
+  coupons = await installation.startCoupons();
+  await coupons.create({
+    ...{ couponId: 'sale', total: 5, opensAt: null, closesAt: null, ack: 'redis', returnable: true },
+  });
+  await opener.drain();
+  const { mysqlUrl = '' } = installation.settings;
+  [ours, others] = [await connectMysql(mysqlUrl), await connectMysql(mysqlUrl)];
+  atEndOfFile(() => ours.end());
+  atEndOfFile(() => others.end());
+  attempts = 0;
+});
+
+/** The other ledger is given ann's claim; then ann returns it. */
+async function claimInOtherHands(): Promise<OutboxEntry[]> {
+  await claims.claim('sale', 'ann');
+  const reply = (await installation.redis.xreadgroup(
+    ...(['GROUP', LEDGER_GROUP, 'other', 'STREAMS', outboxKey(SHARD), '>'] as const),
+  )) as [string, RawEntry[]][];
+  expect(await claims.returnClaim('sale', 'ann')).toMatchObject({ status: 'returned' });
+  return (reply[0]?.[1] ?? []).map(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
+}
+
+async function startOurs(earlyAttemptsMax?: number): Promise<void> {
+  const { redis, settings, log } = installation;
+  const { ledgerWindow } = settings;
+  const write = (task: WriteTask) => {
+    attempts++;
+    return writeBatch(ours, task);
+  };
+  const limit = earlyAttemptsMax === undefined ? {} : { earlyAttemptsMax };
+  const ledger = new ShardLedger(SHARD, { redis, scripts: loadScripts(), write, ledgerWindow, log, ...limit });
+  const reading = connectRedis(settings.redisUrl ?? '', { kind: 'request', commandTimeoutMs: 10_000 }, log);
+  await whenRedisReady(reading, 10_000);
+  const readers = createOutboxReaders(reading, 'ours', [ledger], log);
+  atEndOfFile(async () => {
+    await Promise.all(readers.map((reader) => reader.stop()));
+    await ledger.close();
+    reading.disconnect();
+  });
+  ledger.open(EPOCH);
+  for (const reader of readers) reader.start();
+}
+
+const letters = async () => (await coupons.deadLetters.list({ after: 0, limit: 10 })).letters;
+const rows = async () => {
+  const [found] = await installation.mysql.query<RowDataPacket[]>('SELECT user_id, returned_at FROM coupon_claim_log');
+  return found.map((row) => [String(row['user_id']), row['returned_at'] !== null]);
+};
+
+it('waits in the outbox until the claim is there, and keeps nobody else waiting', async () => {
+  const held = await claimInOtherHands();
+  await startOurs();
+  await waitFor(() => attempts > 3, { what: 'several attempts' });
+  await claims.claim('sale', 'bob');
+  await waitFor(async () => (await rows()).length === 1, { what: "bob's row" });
+  expect(await rows()).toEqual([['bob', false]]);
+  expect(await installation.outboxEntries()).toBe(2);
+  expect(await letters()).toEqual([]);
+
+  // The other ledger goes on.
+  const { redis, settings } = installation;
+  const task = { shard: SHARD, epoch: EPOCH, entries: held, ledgerWindow: settings.ledgerWindow };
+  expect(await writeBatch(others, task)).toMatchObject({ status: 'written', refused: [] });
+  const ids = held.map(({ id }) => id);
+  await acknowledge(redis, loadScripts(), { shard: SHARD, epoch: EPOCH, state: 'open', ids, coupons: new Map() });
+  await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'an empty outbox' });
+  expect((await rows()).sort()).toEqual([
+    ['ann', true],
+    ['bob', false],
+  ]);
+  expect(await letters()).toEqual([]);
+  // The unit is back in stock, once.
+  expect(await coupons.show('sale')).toMatchObject({ live: { remaining: 4 } });
+});
+
+it('becomes a dead letter when the claim does not come', async () => {
+  await claimInOtherHands();
+  await startOurs(3);
+  await waitFor(async () => (await letters()).length === 1, { what: 'the dead letter' });
+  expect(await letters()).toMatchObject([{ kind: 'return', userId: 'ann' }]);
+  // Tried as often as allowed, and once more for the letter.
+  expect(attempts).toBe(4);
+  expect(await installation.outboxEntries()).toBe(1);
+});
