@@ -69,16 +69,22 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
         scaleMs,
         trend: long ?? window,
         isSuspect: window !== undefined && isLeakLike(window, 1, sample),
-        isConfirmed: long !== undefined && isLeakLike(long, CONFIRMING_RISING_SHARE, sample),
+        isConfirmed:
+          long !== undefined &&
+          (isLeakLike(long, CONFIRMING_RISING_SHARE, sample) ||
+            // What was a leak is one until it stops growing: a moment's unevenness is no recovery.
+            (history.confirmedScaleMs === scaleMs && long.growth > 0)),
       };
     });
     const found = scales.find(({ isConfirmed }) => isConfirmed) ?? scales.find(({ isSuspect }) => isSuspect);
     if (found?.trend === undefined) {
       history.since = undefined;
+      history.confirmedScaleMs = undefined;
       return undefined;
     }
     history.since ??= to - found.scaleMs - oldMs;
     const isConfirmed = found.isConfirmed && hasHadTime(sample, to - history.since - windowMs - oldMs);
+    history.confirmedScaleMs = isConfirmed ? found.scaleMs : undefined;
     return judged(history, found.trend, found.scaleMs, isConfirmed && sample.stack.length > 0 ? 'leaking' : 'suspect');
   };
 
@@ -170,7 +176,8 @@ function hasGrown({ growth }: Trend, sampledMin: number, { live, sampled }: Site
 }
 
 function growsLike({ growthPerMinute }: { readonly growthPerMinute: number }, other: LeakSite): boolean {
-  return growthPerMinute >= other.growthPerMinute * LIKE_GROWTH_SHARE_MIN;
+  const [less, more] = [growthPerMinute, other.growthPerMinute].toSorted((a, b) => a - b);
+  return (less ?? 0) >= (more ?? 0) * LIKE_GROWTH_SHARE_MIN;
 }
 
 /** Timeouts that are made steadily rise until the first ones fire: that is no leak yet. */

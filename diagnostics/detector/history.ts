@@ -13,6 +13,8 @@ export class History {
   latest: SiteSample;
   /** Epoch ms: when what is growing now began to; undefined while it does not grow. */
   since: number | undefined;
+  /** ms over which its growth was confirmed; undefined while it is not. */
+  confirmedScaleMs: number | undefined;
   #points: (Point & { readonly abandoned: number })[];
 
   /** `before`: the times of the snapshots in which it was not there. Growth from nothing is growth. */

@@ -270,6 +270,23 @@ describe('the report', () => {
     expect([...lines]).toEqual(['3 2']);
   });
 
+  it('does not call leaking what grows much faster than the leak beside it and is not confirmed', () => {
+    const leak = { lives: births(500, Infinity), stack: [{ ...FRAME, line: 3 }] };
+    const newcomer = { lives: births(100, Infinity, 60_000), stack: [{ ...FRAME, line: 4 }] };
+    const { sites } = follow([leak, newcomer], 130).last;
+    expect(sites.map(({ stack, verdict }) => [stack[0]?.line, verdict])).toEqual([
+      [3, 'leaking'],
+      [4, 'suspect'],
+    ]);
+  });
+
+  it('goes on saying leaking when a leak grows unevenly for a while', () => {
+    const lives = [...births(500, Infinity, 0, 120_000), ...births(3_000, Infinity, 137_000)];
+    for (let seconds = 110; seconds <= 200; seconds += 5) {
+      expect(follow([{ lives }], seconds).last.verdict).toBe('leaking');
+    }
+  });
+
   it('is the same for the same snapshots', () => {
     const programs = [{ lives: births(500, Infinity) }];
     expect(follow(programs, 100).last).toEqual(follow(programs, 100).last);
