@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import type { ProcessStatus } from '../../cluster/actor.js';
 import { Channel, REQUEST_TIMEOUT_MS } from '../../cluster/channel.js';
 import type { Message } from '../../cluster/messages.js';
+import '../harness/no-leaks.js';
 
 const log = pino({ level: 'silent' });
 const primary: ProcessStatus = {

@@ -1,6 +1,7 @@
 import { promiseHooks } from 'node:v8';
 import { expect, it } from 'vitest';
 import { within } from '../../platform/within.js';
+import '../harness/no-leaks.js';
 
 it('gives what comes in time, and else the fallback', async () => {
   expect(await within(10_000, Promise.resolve('answer'), 'too late')).toBe('answer');

@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { FaultProxy } from '../../verify/fault-proxy.js';
+import '../harness/no-leaks.js';
 
 let server: Server;
 let received: string;

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { HearingDelay } from '../../../cluster/claims/hearing-delay.js';
 import { waitFor } from '../../harness/wait-for.js';
+import '../../harness/no-leaks.js';
 
 const HELD_UP_MS = 60;
 let hearing: HearingDelay;

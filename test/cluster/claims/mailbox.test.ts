@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { ClaimOutcome } from '../../../cluster/claims/claim-service.js';
 import type { MailboxLimits, PendingClaim } from '../../../cluster/claims/mailbox.js';
 import { Mailbox } from '../../../cluster/claims/mailbox.js';
+import '../../harness/no-leaks.js';
 
 const LIMITS: MailboxLimits = { depthMax: 100, batchMax: 10, callsMax: 2, fullCallsMax: 2, timeLimitMs: 60_000 };
 const HEARS_AT_ONCE = { look: () => undefined, ms: 0 };

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { ClaimOutcome } from '../../../cluster/claims/claim-service.js';
 import { Mailbox } from '../../../cluster/claims/mailbox.js';
+import '../../harness/no-leaks.js';
 
 const LIMITS = { depthMax: 8_192, batchMax: 10, callsMax: 2, fullCallsMax: 8, timeLimitMs: 2_000 };
 const HEARS_AT_ONCE = { look: () => undefined, ms: 0 };

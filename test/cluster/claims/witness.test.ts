@@ -2,6 +2,7 @@
 import { beforeEach, expect, it } from 'vitest';
 import { Witness } from '../../../cluster/claims/witness.js';
 import type { WitnessedClaim } from '../../../cluster/claims/witness.js';
+import '../../harness/no-leaks.js';
 
 const SHARD = 3;
 let witness: Witness;
