@@ -18,7 +18,8 @@ export interface Alarm {
   readonly during: string;
   /** ms since the run began. */
   readonly firstMs: number;
-  lastMs: number;
+  /** Looks at which it was said: `LOOK_EVERY_MS` apart. */
+  times: number;
 }
 
 export class Alarms {
@@ -54,9 +55,9 @@ export class Alarms {
     const at = performance.now() - this.#startedAt;
     const place = `${process} ${site.kind} ${site.type} ${lineOf(site)}`;
     const known = this.#byPlace.get(place);
-    const alarm = known ?? { process, verdict: site.verdict, site, during, firstMs: at, lastMs: at };
+    const alarm = known ?? { process, verdict: site.verdict, site, during, firstMs: at, times: 0 };
     const isWorse = alarm.verdict === 'suspect' && site.verdict === 'leaking';
-    Object.assign(alarm, { site, lastMs: at, ...(isWorse && { verdict: site.verdict }) });
+    Object.assign(alarm, { site, times: alarm.times + 1, ...(isWorse && { verdict: site.verdict }) });
     this.#byPlace.set(place, alarm);
     if (known === undefined || isWorse) tell(alarm);
   }

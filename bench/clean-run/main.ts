@@ -63,13 +63,13 @@ function tell({ process: name, verdict, site, during }: Alarm): void {
 }
 
 function tableOf(all: readonly Alarm[]): string {
-  const head = ['process', 'said', 'first at', 'for', 'kind', 'line', 'live', 'a minute', 'first during'];
+  const head = ['process', 'said', 'first at', 'times', 'kind', 'line', 'live', 'a minute', 'first during'];
   const table = new Table({ head, style: { head: [], border: [] } });
-  for (const { process: name, verdict, site, during, firstMs, lastMs } of all) {
-    const [first, length] = [firstMs, lastMs - firstMs].map((ms) => `${Math.round(ms / 1_000)} s`);
+  for (const { process: name, verdict, site, during, firstMs, times } of all) {
+    const first = `${Math.round(firstMs / 1_000)} s`;
     const kind = `${site.kind} ${site.type}`;
     const numbers = [Math.round(site.live), `+${site.growthPerMinute}`];
-    table.push([name, verdict, first, length, kind, lineOf(site), ...numbers, during]);
+    table.push([name, verdict, first, times, kind, lineOf(site), ...numbers, during]);
   }
   return table.toString();
 }

@@ -5,7 +5,7 @@ import { htmlDocument } from '../endpoints/html/document.js';
 import { flameGraph } from '../endpoints/html/flame-graph.js';
 import { html, NOTHING } from '../endpoints/html/markup.js';
 import type { Markup } from '../endpoints/html/markup.js';
-import { suspectDetails } from '../endpoints/html/page.js';
+import { clock, suspectDetails } from '../endpoints/html/page.js';
 import type { Summary } from '../endpoints/summary.js';
 import { duration, mebibytes } from '../endpoints/text.js';
 import type { LeakSite } from '../model.js';
@@ -31,7 +31,7 @@ export function gatheredPage(gathered: readonly Gathered[], { title, prefix, ref
   const body = html`<h1>
       ${title}
       <small>
-        ${gathered.length} processes · ${new Date().toISOString()} ·
+        ${gathered.length} processes · ${clock(new Date().toISOString())} ·
         ${refreshes ? html`<a href="${prefix}">stop refreshing</a>` : html`<a href="${prefix}?refresh=1">refresh every ${REFRESH_SECONDS} s</a>`}
       </small>
     </h1>

@@ -12,6 +12,7 @@ const DEPTH_MAX = 12;
 const BOX_WIDTH_MIN = 2;
 const CHARACTER_WIDTH = 6.6;
 const TEXT_PADDING = 4;
+const LABEL_CHARACTERS_MIN = 4;
 
 interface Node {
   readonly name: string;
@@ -35,14 +36,11 @@ export function flameGraph(groups: readonly FlameGroup[]): Markup {
   const root = treeOf(groups);
   if (root.live === 0) return html`<p>Nothing is live.</p>`;
   const rows = Math.min(DEPTH_MAX, depthOf(root, root)) + 1;
-  return html`<svg
-    class="flame"
-    viewBox="0 0 ${WIDTH} ${rows * ROW}"
-    role="img"
-    aria-label="live async resources by stack"
-  >
-    ${box(root, root, 0, 0)}
-  </svg>`;
+  return html`<div class="wide">
+    <svg class="flame" viewBox="0 0 ${WIDTH} ${rows * ROW}" role="img" aria-label="live async resources by stack">
+      ${box(root, root, 0, 0)}
+    </svg>
+  </div>`;
 }
 
 function treeOf(groups: readonly FlameGroup[]): Node {
@@ -90,7 +88,7 @@ function box(node: Node, root: Node, x: number, depth: number): Markup {
   const width = widthOf(node, root);
   if (width < BOX_WIDTH_MIN || depth > DEPTH_MAX) return NOTHING;
   const share = `${((node.live / root.live) * 100).toFixed(1)} %`;
-  const label = node.name.slice(0, Math.max(0, Math.floor((width - 2 * TEXT_PADDING) / CHARACTER_WIDTH)));
+  const label = cut(node.name, Math.floor((width - 2 * TEXT_PADDING) / CHARACTER_WIDTH));
   const shape = html`<g>
     <title>${node.name}: ${Math.round(node.live)} live, ${share} ${node.place}</title>
     <rect
@@ -100,7 +98,7 @@ function box(node: Node, root: Node, x: number, depth: number): Markup {
       height="${ROW - 1}"
       class="${classOf(node, depth)}"
     />
-    <text x="${(x + TEXT_PADDING).toFixed(1)}" y="${depth * ROW + 14}">${label.length > 2 ? label : ''}</text>
+    <text x="${(x + TEXT_PADDING).toFixed(1)}" y="${depth * ROW + 14}">${label}</text>
   </g>`;
   const linked = node.href === undefined ? shape : html`<a href="${node.href}">${shape}</a>`;
   let childX = x;
@@ -112,6 +110,12 @@ function box(node: Node, root: Node, x: number, depth: number): Markup {
       return drawn;
     });
   return html`${linked}${children}`;
+}
+
+/** To so many characters; nothing where too little would be left to tell anything. */
+function cut(name: string, characters: number): string {
+  if (name.length <= characters) return name;
+  return characters < LABEL_CHARACTERS_MIN ? '' : `${name.slice(0, characters - 1)}…`;
 }
 
 function classOf(node: Node, depth: number): string {

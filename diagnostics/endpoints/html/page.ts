@@ -54,7 +54,7 @@ export function suspectDetails(site: LeakSite, isOpen: boolean, where: Markup = 
   return html`<details class="suspect ${site.verdict}" ${isOpen ? new Markup('open') : NOTHING}>
     <summary>
       <span class="verdict ${site.verdict}">${site.verdict}</span> ${where} <b>${Math.round(site.live)}</b> ${site.type}
-      (${site.kind}), <b>+${site.growthPerMinute.toFixed(1)}/min</b> since ${site.since}, oldest
+      (${site.kind}), <b>+${site.growthPerMinute.toFixed(1)}/min</b> since ${clock(site.since)}, oldest
       ${duration(site.oldestSeconds * MS_PER_SECOND)}
       <code>${site.stack[0] === undefined ? '' : frameText(site.stack[0])}</code>
     </summary>
@@ -62,6 +62,11 @@ export function suspectDetails(site: LeakSite, isOpen: boolean, where: Markup = 
     <p><b>Usual cause:</b> ${site.cause}</p>
     <p><b>Fix:</b> ${site.fix} <small>(${site.link})</small></p>
   </details>`;
+}
+
+/** `10:41:09 UTC`, the whole date on hovering. `at`: ISO 8601. */
+export function clock(at: string): Markup {
+  return html`<time datetime="${at}" title="${at}">${at.slice(11, 19)} UTC</time>`;
 }
 
 function siteDetails(site: SiteSample): Markup {
