@@ -1,4 +1,4 @@
-// Inspector sessions from the diagnostics thread to the main thread, one per capture. None stands longer than its
+// Inspector sessions, one per capture: from the diagnostics thread to the main thread, and of a worker thread with itself. None stands longer than its
 // capture: while one does, V8 keeps the arguments of the last 1,000 console messages alive and `console.log` costs twice
 // its price (measured on Node 20), which is no way to look for leaks.
 import { Session } from 'node:inspector/promises';
@@ -19,8 +19,17 @@ export class MainThreadInNativeCode extends Error {
 
 /** Opens a session, closes it whatever happens: closing also ends a pause, a profile and a sampling of the session. */
 export async function withMainThread<T>(use: (session: Session) => Promise<T>): Promise<T> {
+  return withSession((session) => session.connectToMainThread(), use);
+}
+
+/** The same with the thread that calls it, which answers between two turns of its loop. */
+export async function withOwnThread<T>(use: (session: Session) => Promise<T>): Promise<T> {
+  return withSession((session) => session.connect(), use);
+}
+
+async function withSession<T>(connect: (session: Session) => void, use: (session: Session) => Promise<T>): Promise<T> {
   const session = new Session();
-  session.connectToMainThread();
+  connect(session);
   try {
     return await use(session);
   } finally {

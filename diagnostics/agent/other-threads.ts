@@ -7,6 +7,7 @@ import type { RecorderSnapshot } from '../model.js';
 import type { Recorder } from '../recorder/recorder.js';
 import { readHandles } from './handles.js';
 import type { HandleReport, ThreadHeap, ThreadReport } from './messages.js';
+import { offerProfiles } from './thread-profiles.js';
 
 const CHANNEL = 'stampede.diagnostics';
 /** A thread in the middle of a task answers after it: with the next round then. */
@@ -25,7 +26,7 @@ type Message =
   | { readonly kind: 'ask' }
   | { readonly kind: 'answer'; readonly threadId: number; readonly state: ThreadState | undefined };
 
-/** In a worker thread of the program: answers for its recorder. Gives the function that ends it. */
+/** In a worker thread of the program: answers for its recorder, and offers profiles. Gives the function that ends it. */
 export function joinThreads(recorder: Recorder): () => void {
   const channel = new BroadcastChannel(CHANNEL);
   const answer = (state: ThreadState | undefined): void => {
@@ -38,7 +39,11 @@ export function joinThreads(recorder: Recorder): () => void {
   channel.unref();
   // Says that it is there.
   answer(undefined);
-  return () => channel.close();
+  const withdraw = offerProfiles();
+  return () => {
+    withdraw();
+    channel.close();
+  };
 }
 
 function stateOf(recorder: Recorder): ThreadState {

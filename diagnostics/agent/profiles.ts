@@ -1,4 +1,5 @@
-// Takes profiles of the main thread, also while its loop is blocked: CPU time, and where living memory was allocated.
+// Takes profiles: CPU time, and where living memory was allocated. Of the main thread from outside, also while its loop is
+// blocked; of a worker thread from within it.
 import type { HeapProfiler, Profiler } from 'node:inspector';
 import { elapse, inTime, withMainThread } from './inspector-session.js';
 
@@ -7,11 +8,15 @@ const CPU_SAMPLING_INTERVAL_US = 1_000;
 /** V8's default. Go's 512 KiB would see too little in a window of seconds. */
 export const HEAP_WINDOW_INTERVAL_BYTES = 32 * 1024;
 /** A profile of minutes has many nodes to send; a full collection of a large heap takes seconds. */
-const RESULT_TIMEOUT_MS = 30_000;
+export const RESULT_TIMEOUT_MS = 30_000;
 
 /** Watches for `seconds`, or until the client goes away. */
-export async function cpuProfile(seconds: number, gone: AbortSignal): Promise<Profiler.Profile> {
-  return withMainThread(async (session) => {
+export async function cpuProfile(
+  seconds: number,
+  gone: AbortSignal,
+  withThread = withMainThread,
+): Promise<Profiler.Profile> {
+  return withThread(async (session) => {
     await inTime('Profiler.enable', session.post('Profiler.enable'));
     const interval = session.post('Profiler.setSamplingInterval', { interval: CPU_SAMPLING_INTERVAL_US });
     await inTime('Profiler.setSamplingInterval', interval);
@@ -26,8 +31,9 @@ export async function heapProfile(
   seconds: number,
   collect: boolean,
   gone: AbortSignal,
+  withThread = withMainThread,
 ): Promise<HeapProfiler.SamplingHeapProfile> {
-  return withMainThread(async (session) => {
+  return withThread(async (session) => {
     const start = session.post('HeapProfiler.startSampling', { samplingInterval: HEAP_WINDOW_INTERVAL_BYTES });
     await inTime('HeapProfiler.startSampling', start);
     await elapse(seconds * 1000, gone);
