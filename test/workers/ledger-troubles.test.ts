@@ -1,6 +1,8 @@
 // What once stopped the ledger, or could have: each of these kept claims out of MySQL, or a shard closed, for ever.
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { beforeEach, expect, it } from 'vitest';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
+import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { LEDGER_GROUP, outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShards } from '../../coupons/shards.js';
@@ -20,7 +22,7 @@ import { waitFor } from '../harness/wait-for.js';
 const SHARDS = 4;
 let installation: Installation;
 let ledger: Awaited<ReturnType<Installation['startLedger']>>;
-let claims: ClaimService;
+let claims: RunningClaimService;
 let coupons: CouponsService;
 
 beforeEach(async () => {
@@ -211,6 +213,33 @@ it('a Redis that is full refuses claims before they begin, gives receipts, lets 
   expect((await coupons.audit()).ok).toBe(true);
   // Nothing was written half, so nothing had to be rebuilt.
   expect(await epochs()).toEqual(before);
+});
+
+it('a Redis that is away at the start is waited for, and found when it comes, however often it was tried before', async () => {
+  await create('patient');
+  await ledger.drain();
+  await claims.stop(Date.now() + 20_000);
+  const { redisServer } = installation;
+  await redisServer.stop();
+  // Somebody else has its port, and tells how often every connection has tried: the pause before the next one is the longest.
+  let attempts = 0;
+  const nobody = createServer((socket) => {
+    attempts++;
+    socket.destroy();
+  });
+  nobody.listen(Number(new URL(redisServer.url).port), '127.0.0.1');
+  await once(nobody, 'listening');
+  ledger = await installation.startLedger('ledger-1', undefined, ['redis_unavailable']);
+  claims = await installation.startClaims({}, undefined, ['redis_unavailable', 'shards_closed']);
+  await waitFor(() => attempts > 80, { what: 'many attempts' });
+  expect(await claims.claim('patient', 'ann')).toEqual({ status: 'refused', code: 'unavailable' });
+  expect(claims.unreadyReasons()).toEqual(['redis_unavailable', 'shards_closed']);
+  nobody.close();
+  await once(nobody, 'close');
+  await redisServer.restart();
+  await claimed('patient', 'ann');
+  await waitFor(async () => (await rowsOf('patient')).length === 1, { what: 'the row' });
+  expect([ledger.unreadyReasons(), claims.unreadyReasons()]).toEqual([[], []]);
 });
 
 it('the audit sees that MySQL and Redis disagree about the stock', async () => {
