@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 
 const LEDGER = '/dist/workers/ledger/shard-ledger.js';
 /** The batch is parsed, and not written yet. */
-const LINE = 'const leaveEarly = this.#earlyAttempts < EARLY_ATTEMPTS_MAX;';
+const LINE = 'const leaveEarly = this.#earlyAttempts < earlyAttemptsMax;';
 const EARLY = `
 const granted = entries.filter(({ kind }) => kind === 'grant').map(({ id }) => id);
 await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: granted, coupons: new Map() });
