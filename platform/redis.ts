@@ -103,6 +103,9 @@ const jobsOptions: RedisOptions = { ...sharedOptions, maxRetriesPerRequest: null
  */
 const jobsClusterOptions: ClusterOptions = {
   clusterRetryStrategy: reconnectDelay,
+  // With the check, a connect() that comes while the cluster says it is not whole, as a node that has just started does, never
+  // settles: ioredis connects anew and forgets the promise, which BullMQ awaits before it asks for the next job.
+  enableReadyCheck: false,
   slotsRefreshInterval: 5_000,
   retryDelayOnFailover: 200,
   retryDelayOnClusterDown: 200,

@@ -1,5 +1,6 @@
 // Request connections to a Redis Cluster: every command is written once, to the master of its slot, or not at all. Whatever
 // happens to that master, the others answer, and the client finds who takes over by itself.
+import { once } from 'node:events';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { RedisDurability } from '../../platform/durability.js';
 import { createLog } from '../../platform/log.js';
@@ -150,6 +151,38 @@ describe('a master that is mute', () => {
       patient.disconnect();
     }
   });
+});
+
+it('connects for jobs to a cluster that says it is not whole', async () => {
+  const jobs = connectRedis(cluster.url, { kind: 'jobs' }, createLog('test', 'silent'));
+  const everywhere = (...command: [string, ...(string | number)[]]) =>
+    Promise.all(cluster.nodes.map((node) => node.redis.call(...command)));
+  const sayAll = (state: string) =>
+    waitFor(
+      async () =>
+        (await everywhere('CLUSTER', 'INFO')).every((info) => String(info).includes(`cluster_state:${state}`)),
+      { what: `every node to say ${state}` },
+    );
+  const [key = ''] = KEYS;
+  const owner = await cluster.masterOf('{nobody}');
+  const slot = await owner.redis.cluster('KEYSLOT', '{nobody}');
+  try {
+    await jobs.incr(key);
+    const ended = once(jobs, 'end');
+    jobs.disconnect();
+    await ended;
+    await everywhere('CONFIG', 'SET', 'cluster-require-full-coverage', 'yes');
+    await everywhere('CLUSTER', 'DELSLOTS', slot);
+    await sayAll('fail');
+    // BullMQ waits for this without a limit.
+    await jobs.connect();
+    await owner.redis.call('CLUSTER', 'ADDSLOTS', slot);
+    expect(await jobs.incr(key)).toBeGreaterThan(0);
+    await sayAll('ok');
+  } finally {
+    await everywhere('CONFIG', 'SET', 'cluster-require-full-coverage', 'no');
+    jobs.disconnect();
+  }
 });
 
 it('waits for a cluster that is not there, at its start and afterwards', async () => {
