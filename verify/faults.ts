@@ -25,6 +25,8 @@ const TARGET_TIMEOUT_MS = 5_000;
 
 /** A target that does not work again in this time is hit all the same. */
 const READY_LIMIT_MS = 20_000;
+/** Claims that come slowly get this much longer to be as far ahead of MariaDB as they may. */
+const BACKLOG_LIMIT_MS = 20_000;
 /** What a ledger says of a batch that it writes again (workers/ledger/shard-ledger.ts). */
 const NOT_WRITTEN = 'batch not written, trying again';
 
@@ -71,11 +73,15 @@ export async function carryOut(planned: readonly PlannedFault[], stage: Stage): 
   return happened;
 }
 
-/** Waits, within a limit, until the instance of the fault is ready; where the target is another, until the first one is. */
-async function whenTargetWorks(fault: PlannedFault, { deployment, late }: Stage): Promise<void> {
-  const instance = numbered(deployment.instances, fault);
+/** Waits, within a limit, until the instance of the fault is ready; where the target is another, until all are. */
+async function whenTargetWorks({ target }: PlannedFault, { deployment, late }: Stage): Promise<void> {
+  const concerned = deployment.instances.filter(
+    ({ number }) => !target.startsWith('instance-') || target === `instance-${number}`,
+  );
   const deadline = Date.now() + READY_LIMIT_MS;
-  while (!late.aborted && Date.now() < deadline && !(await instance.isReady())) await pause(TARGET_POLL_MS, late);
+  for (const instance of concerned) {
+    while (!late.aborted && Date.now() < deadline && !(await instance.isReady())) await pause(TARGET_POLL_MS, late);
+  }
 }
 
 /** Resolves with the hits. */
@@ -111,11 +117,15 @@ const FAULTS: Readonly<Record<string, Inject>> = {
   },
   'pause-redis': pauseDatabase((deployment) => deployment.redis),
   'pause-mysql': pauseDatabase((deployment) => deployment.mysql),
-  'full-outbox': async (fault, stage) => {
-    const { history } = stage;
+  'full-outbox': async ({ lastsMs }, { deployment: { mysql }, history, signal }) => {
     const before = history.operations.length;
-    await pauseDatabase((deployment) => deployment.mysql)(fault, stage);
-    return history.operations.slice(before).filter(isLedgerBehind).length;
+    const refused = (): number => history.operations.slice(before).filter(isLedgerBehind).length;
+    mysql.signal('SIGSTOP');
+    await pause(lastsMs, signal);
+    const deadline = now() + BACKLOG_LIMIT_MS;
+    while (refused() === 0 && now() < deadline && !signal.aborted) await pause(TARGET_POLL_MS, signal);
+    mysql.signal('SIGCONT');
+    return refused();
   },
   'kill-redis': killDatabase((deployment) => deployment.redis),
   'kill-mysql': killDatabase((deployment) => deployment.mysql),
