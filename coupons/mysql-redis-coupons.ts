@@ -25,7 +25,7 @@ import { couponKeys, fenceKey } from './keys.js';
 import { findMysqlOlder } from './mysql-age.js';
 import type { Reconciliation } from './reconcile.js';
 import { reconcile } from './reconcile.js';
-import { closeShard, readShard, readShards, Shards } from './shards.js';
+import { closeShard, closeShardAnew, lockShards, readShard, readShards, Shards } from './shards.js';
 import type { ShardRow } from './shards.js';
 import { countVoids, readWithheld, releaseCoupon } from './withheld.js';
 import { CODE } from '../lua/codes.js';
@@ -188,8 +188,10 @@ class MysqlRedisCoupons implements CouponsService {
     const row = await readCoupon(this.#mysql, couponId);
     if (row === undefined) throw new StampedeError('unknown_coupon');
     await inTransaction(this.#mysql, async (connection) => {
+      // As rebuilds do it, against deadlocks.
+      await lockShards(connection, [row.shard]);
       // The rebuild that follows gives the units back; it reads what is committed here.
-      if ((await releaseCoupon(connection, couponId)) > 0) await closeShard(connection, row.shard);
+      if ((await releaseCoupon(connection, couponId)) > 0) await closeShardAnew(connection, row.shard);
     });
     return await this.#details(row);
   }

@@ -74,6 +74,17 @@ export async function closeShard(mysql: Queryable, shard: number): Promise<void>
   );
 }
 
+/**
+ * The same for a shard that may be under rebuild: that rebuild has read what holds no more, perhaps, so it is overtaken and
+ * must not open. The caller holds the transaction of what has changed.
+ */
+export async function closeShardAnew(connection: Queryable, shard: number): Promise<void> {
+  await connection.query<ResultSetHeader>(
+    "UPDATE shard SET state = 'fenced', token = NULL, updated_at = UTC_TIMESTAMP(3) WHERE shard = ? AND state <> 'fenced'",
+    [shard],
+  );
+}
+
 /** Until the transaction ends, no rebuild takes these shards, or decides about them. In one order, against deadlocks. */
 export async function lockShards(connection: Queryable, shards: readonly number[]): Promise<ShardRow[]> {
   const [rows] = await connection.query<RowDataPacket[]>(

@@ -11,10 +11,12 @@ import type { CouponsService } from '../../coupons/coupons.js';
 import { couponKeys, outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShard } from '../../coupons/shards.js';
 import { readWithheld } from '../../coupons/withheld.js';
+import { loadScripts } from '../../lua/scripts.js';
 import { insertWorker, registerEpochs } from '../../coupons/witnesses.js';
 import type { ProcessIdentity } from '../../platform/process-identity.js';
 import { identify, thisProcess } from '../../platform/process-identity.js';
 import { whenRedisReady } from '../../platform/redis.js';
+import { Lease, RebuildOvertaken } from '../../workers/ledger/rebuild/lease.js';
 import { FaultProxy } from '../../verify/fault-proxy.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import type { Installation } from '../harness/installation.js';
@@ -183,6 +185,24 @@ describe('a worker that died before it could report', () => {
     expect(await violated()).toEqual([]);
   });
 
+  it('has its numbers released also when the shard is under rebuild just then', async () => {
+    await create('doubtful', 10);
+    await stopLedger();
+    await registerDead('doubtful');
+    await loseEverything();
+    expect(await coupons.show('doubtful')).toMatchObject({ withheld: 10 });
+    const shard = shardOf('doubtful', SHARDS);
+    const { epoch } = await readShard(installation.mysql, shard);
+    const { mysql, redis, log } = installation;
+    const context = { mysql, redis, log, scripts: loadScripts(), write: noWrites, ledgerWindow: 10, owner: 'another' };
+    const lease = await Lease.take(context, shard, epoch);
+
+    await coupons.releaseWithheld('doubtful');
+    // It may have loaded the coupon as it was before.
+    await expect(lease?.open()).rejects.toThrow(RebuildOvertaken);
+    expect(await waitFor(async () => claimedBy('doubtful', 'dan'), { what: 'the units to come back' })).toBe(11);
+  });
+
   it('has no more withheld than the ceiling let it tell', async () => {
     await installWith({ SHARD_COUNT: '1', LEDGER_WINDOW: '4' });
     await create('bounded', 100);
@@ -290,6 +310,8 @@ async function cutOff(dataFolder: string, bytes: number): Promise<void> {
   const file = join(folder, name);
   await truncate(file, (await stat(file)).size - bytes);
 }
+
+const noWrites = (): Promise<never> => Promise.reject(new Error('nothing is to be written'));
 
 async function claimedBy(couponId: string, user: string): Promise<number | undefined> {
   const outcome = await claims.claim(couponId, user);
