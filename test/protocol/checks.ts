@@ -175,6 +175,11 @@ export class Checks {
     if (coupon !== undefined && coupon.stock > 0 && coupon.highest >= coupon.ceiling) {
       throw new Violation(`I8: stock ${coupon.stock}, and ledger_behind for ever at number ${coupon.highest}`);
     }
+    if (coupon !== undefined && coupon.withheld !== this.#tables.withheld()) {
+      throw new Violation(
+        `I5: ${coupon.withheld} withheld in Redis, and ${this.#tables.withheld()} in MySQL, for ever`,
+      );
+    }
     const { rows, ranges, numberOf, outcomes, shard, workerEpochs } = this.#mysql;
     for (const { worker, epoch, state } of workerEpochs) {
       if (epoch < shard.epoch && state !== 'reported' && alive.includes(worker)) {

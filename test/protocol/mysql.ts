@@ -219,6 +219,10 @@ export class MySql implements Server {
     range.released = true;
     range.byHand = true;
     if (this.isOpen) this.shard.state = 'fenced';
+    else if (this.#rules.keeps('release overtakes')) {
+      this.shard.state = 'fenced';
+      this.shard.token = 'nobody';
+    }
     this.changes++;
   }
 }

@@ -25,6 +25,7 @@ const STORY_OF: Partial<Record<Rule, Story>> = {
   'range made anew': 'a rebuild withholds, and the next one knows of a decrease',
   'gathered once': 'a rebuild begins on one node and again on the other',
   'old entries only in ranges': 'what the old master has was released',
+  'release overtakes': 'what is withheld is given up while the shard is rebuilt',
   'range of the same epoch': 'the number of the old master was told to somebody else, and lost',
   'newest first': 'a worker comes late, and its user has another number',
   'lease taken whole': 'a rebuild is begun from what was seen long ago',

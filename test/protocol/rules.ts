@@ -35,6 +35,7 @@ export const RULES = {
   'late report fences': 'a late report closes an open shard, so that it is taken in',
   'unread reports forbid release': 'no range is released while a report waits to be read',
   'release when all reported': 'a range is released only when every worker of its epoch has reported',
+  'release overtakes': 'a release by hand overtakes the rebuild that is under way',
   'range made anew': 'an attempt that broke off before it was gathered leaves no range behind',
   'gathered once': 'what an epoch left is taken freely only until the rebuild has decided about it',
   'old entries only in ranges': 'entries of an older epoch only fill a withheld range',

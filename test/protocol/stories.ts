@@ -41,6 +41,10 @@ const openTwice: Moment = ({ mysql: { shard } }) => shard.state === 'open' && sh
 const rangeMade: Moment = (setting) => rebuilding(setting) && withholding(setting) && asked(setting);
 const withholding: Moment = ({ mysql: { ranges } }) => [...ranges.values()].some(({ released }) => !released);
 
+const loadedAsWithheld: Moment = (setting) =>
+  withholding(setting) &&
+  setting.nodes.some(({ data }) => data.fence?.state === 'rebuilding' && (data.coupon?.withheld ?? 0) > 0);
+
 export const MOMENTS: readonly Moment[] = [
   always,
   inDoubt,
@@ -90,6 +94,13 @@ export const STORIES = {
     [inDoubt, splitOver],
     [withholding, release],
     [openTwice, failBack],
+  ],
+  'what is withheld is given up while the shard is rebuilt': [
+    [always, pauseLedgers],
+    [inDoubt, silenceWorker],
+    [always, loseTail, 1],
+    [always, resumeLedgers, 1],
+    [loadedAsWithheld, release, 0],
   ],
   'a rebuild begins on one node and again on the other': [
     [inDoubt, splitOver],
