@@ -68,8 +68,11 @@ function open(server: Server, { host, port }: ListenAddress): Promise<void> {
       server.off('error', onError);
       resolve();
     };
+    const before = new Set(server.listeners('listening'));
     const onError = (error: Error): void => {
-      server.off('listening', onListening);
+      // Ours, and the one that node:cluster leaves at every attempt.
+      for (const listener of server.listeners('listening'))
+        if (!before.has(listener)) server.off('listening', listener as () => void);
       reject(error);
     };
     server.once('error', onError).once('listening', onListening);
