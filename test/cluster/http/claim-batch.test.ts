@@ -1,7 +1,11 @@
 // The batch endpoint: one answer for each user in their order, the same receipts as single claims, for trusted servers only.
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { ClaimOutcome } from '../../../cluster/claims/claim-service.js';
+import type { RunningClaimService } from '../../../cluster/claims/redis-claim-service.js';
 import { BATCH_USERS_MAX } from '../../../cluster/http/claim-batch-routes.js';
+import type { CouponsService } from '../../../coupons/coupons.js';
 import type { ErrorCode } from '../../../platform/errors.js';
+import type { Installation } from '../../harness/installation.js';
 import { createInstallation } from '../../harness/installation.js';
 import { users } from '../../harness/crowd.js';
 import { waitFor } from '../../harness/wait-for.js';
@@ -116,32 +120,75 @@ describe('only a trusted server may send one', () => {
   });
 });
 
-test('batches that overlap, on the real claim path: as many winners as units, one number each, all in the ledger', async () => {
-  const installation = await createInstallation();
-  await installation.startLedger();
-  const service = await installation.startClaims();
-  const coupons = await installation.startCoupons();
-  const total = 1_500;
-  await coupons.create({ couponId: 'many', total, opensAt: null, closesAt: null, ack: 'ledger', returnable: false });
-  const crowd = users(2_000);
-  const asked = [crowd.slice(0, 1_000), crowd.slice(500, 1_500), crowd.slice(1_000), ['user-0', 'user-0']];
-  const outcomes = await Promise.all(asked.map((some) => service.claimAll('many', some)));
-  const receipts = new Map<string, Set<number>>();
-  const refused: string[] = [];
-  outcomes.forEach((ofBatch, batch) => {
-    expect(ofBatch).toHaveLength(asked[batch]?.length ?? 0);
-    ofBatch.forEach((outcome, i) => {
-      const userId = asked[batch]?.[i] ?? '';
-      if (outcome.status === 'refused') refused.push(outcome.code);
-      else receipts.set(userId, (receipts.get(userId) ?? new Set()).add(outcome.receipt.claimNo));
-    });
+describe('batches on the real claim path', () => {
+  let installation: Installation;
+  let ledger: Awaited<ReturnType<Installation['startLedger']>>;
+  let service: RunningClaimService;
+  let coupons: CouponsService;
+
+  beforeAll(async () => {
+    installation = await createInstallation();
+    ledger = await installation.startLedger();
+    service = await installation.startClaims();
+    coupons = await installation.startCoupons();
   });
-  expect(new Set(refused)).toEqual(new Set(['sold_out']));
-  expect([...receipts.values()].map((numbers) => numbers.size)).toEqual(Array(total).fill(1));
-  expect(new Set([...receipts.values()].flatMap((numbers) => [...numbers])).size).toBe(total);
-  const rows = await installation.claimRows('many');
-  expect(rows.map(({ claimNo }) => claimNo)).toEqual(Array.from({ length: total }, (_, i) => i + 1));
-  expect(rows.every(({ userId, claimNo }) => receipts.get(userId)?.has(claimNo) === true)).toBe(true);
-  await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
-  expect((await coupons.audit()).ok).toBe(true);
+  const create = (couponId: string, total: number) =>
+    coupons.create({ couponId, total, opensAt: null, closesAt: null, ack: 'ledger', returnable: false });
+  const allWritten = () =>
+    waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });
+  const heard = (outcomes: readonly ClaimOutcome[]) =>
+    outcomes.map((outcome) =>
+      outcome.status === 'refused' ? outcome.code : [outcome.status, outcome.receipt.claimNo],
+    );
+
+  test('that overlap: as many winners as units, one number each, all in the ledger', async () => {
+    const total = 1_500;
+    await create('many', total);
+    const crowd = users(2_000);
+    const asked = [crowd.slice(0, 1_000), crowd.slice(500, 1_500), crowd.slice(1_000), ['user-0', 'user-0']];
+    const outcomes = await Promise.all(asked.map((some) => service.claimAll('many', some)));
+    const receipts = new Map<string, Set<number>>();
+    const refused: string[] = [];
+    outcomes.forEach((ofBatch, batch) => {
+      expect(ofBatch).toHaveLength(asked[batch]?.length ?? 0);
+      ofBatch.forEach((outcome, i) => {
+        const userId = asked[batch]?.[i] ?? '';
+        if (outcome.status === 'refused') refused.push(outcome.code);
+        else receipts.set(userId, (receipts.get(userId) ?? new Set()).add(outcome.receipt.claimNo));
+      });
+    });
+    expect(new Set(refused)).toEqual(new Set(['sold_out']));
+    expect([...receipts.values()].map((numbers) => numbers.size)).toEqual(Array(total).fill(1));
+    expect(new Set([...receipts.values()].flatMap((numbers) => [...numbers])).size).toBe(total);
+    const rows = await installation.claimRows('many');
+    expect(rows.map(({ claimNo }) => claimNo)).toEqual(Array.from({ length: total }, (_, i) => i + 1));
+    expect(rows.every(({ userId, claimNo }) => receipts.get(userId)?.has(claimNo) === true)).toBe(true);
+    await allWritten();
+    expect((await coupons.audit()).ok).toBe(true);
+  });
+
+  test('tell each user what is true of that user: receipt, unknown, sold out; and receipts whatever became of the coupon', async () => {
+    const impatient = await installation.startClaims({ claimTimeoutMs: 1_000 });
+    await create('mixed', 2);
+    expect(heard(await service.claimAll('mixed', ['ann', 'ann']))).toEqual([
+      ['claimed', 1],
+      ['already_claimed', 1],
+    ]);
+    // From now on nobody writes what is granted to MySQL, and the coupon's level is that somebody has.
+    await ledger.drain();
+    expect(heard(await impatient.claimAll('mixed', ['ann', 'bob', 'cid', 'bob']))).toEqual([
+      ['already_claimed', 1],
+      'outcome_unknown',
+      'sold_out',
+      'outcome_unknown',
+    ]);
+    ledger = await installation.startLedger();
+    await coupons.pause('mixed');
+    expect(heard(await service.claimAll('mixed', ['bob', 'cid', 'ann']))).toEqual([
+      ['already_claimed', 2],
+      'paused',
+      ['already_claimed', 1],
+    ]);
+    await allWritten();
+  });
 });
