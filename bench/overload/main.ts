@@ -14,7 +14,7 @@ import { LIMITS, measureOverload } from './measure.js';
 /** Served when offered three times the peak, against the peak. */
 const GOODPUT_MIN = 0.9;
 /** Where the processor is the limit: every refusal is taken from the claims (docs/decisions/0009-shedding-refuses-a-part.md). */
-const GOODPUT_PER_CPU_SECOND_MIN = 0.7;
+const GOODPUT_PER_CPU_SECOND_MIN = 0.5;
 /** The service objective for the answer to a claim. */
 const REFUSED_P99_MAX_MS = 250;
 /** With less the load generator was the limit, and nothing is proven. */
