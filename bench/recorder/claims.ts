@@ -9,7 +9,7 @@ import { startService } from '../service.js';
 import type { Service } from '../service.js';
 import { spreadOf } from '../statistics.js';
 
-const ROUNDS = 12;
+const ROUNDS = 40;
 const REQUESTS_PER_ROUND = Number(process.argv[3] ?? 15_000);
 const WARM_UP_ROUNDS = 2;
 const CONNECTIONS = 128;

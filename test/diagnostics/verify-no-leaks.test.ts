@@ -33,3 +33,9 @@ it('names a promise that is left, until it settles', async () => {
   await left;
   await expect(leaks.end()).resolves.toBeUndefined();
 });
+
+it('is there for suites of other projects, by the name of the package', async () => {
+  const name = 'stampede/diagnostics/verify-no-leaks';
+  const exported = (await import(name)) as Record<string, unknown>;
+  expect(Object.keys(exported)).toEqual(['verifyNoLeaks']);
+});
