@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CouponRow } from './coupon-table.js';
 import { readCoupon, readStockLog, settleVersion } from './coupon-table.js';
 import { couponKeys, fenceKey, outboxKey } from './keys.js';
+import { refuseOlderRow } from './mysql-age.js';
 import type { ChangeOutcome } from './outbox.js';
 import { outcomeOf } from './outbox.js';
 import type { Shards } from './shards.js';
@@ -39,7 +40,8 @@ export interface ChangeContext {
 /**
  * Changes one coupon. `ask` runs under the lock, with the coupon settled; it writes the next version and returns true, or
  * returns false when there is nothing to change. Returns the outcome of the asked version, or undefined without one.
- * Throws `unknown_coupon`, `fenced`, `change_pending`, or what `ask` threw.
+ * Throws `unknown_coupon`, `fenced`, `change_pending`, `mysql_older_than_redis`, what Redis throws while it is away (nothing is
+ * asked for then), or what `ask` threw.
  */
 export async function changeCoupon(
   context: ChangeContext,
@@ -51,6 +53,7 @@ export async function changeCoupon(
     const asked = await inTransaction(context.mysql, async (connection) => {
       const row = await readCoupon(connection, couponId, 'FOR UPDATE');
       if (row === undefined) throw new StampedeError('unknown_coupon');
+      await refuseOlderRow(context.redis, row, () => Promise.resolve(row));
       if (row.appliedVersion < row.version) return 'unfinished';
       return (await ask(connection, row)) ? row.version + 1 : undefined;
     });

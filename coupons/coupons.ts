@@ -71,9 +71,9 @@ export interface Coupons {
   /** `coupon_exists` when the id is taken by another definition; `created: false` when by this very one. */
   create(coupon: NewCoupon): Promise<{ created: boolean; coupon: CouponDetails }>;
   show(couponId: string): Promise<CouponDetails>;
-  /** By id, ascending; `after` is the last id of the page before. */
-  /** What the newest coupons hold now; cheap, for it counts no rows. */
+  /** What the newest coupons hold now; cheap, for it counts no claims: of MySQL's rows only those of withheld numbers. */
   newest(limit: number): Promise<Pick<CouponDetails, 'couponId' | 'total' | 'live' | 'withheld'>[]>;
+  /** By id, ascending; `after` is the last id of the page before. */
   list(page: { after: string; limit: number }): Promise<{ coupons: CouponDetails[]; next: string | null }>;
   /** Repeating either is harmless. */
   pause(couponId: string): Promise<CouponDetails>;

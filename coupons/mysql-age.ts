@@ -15,8 +15,10 @@ import { couponKeys, fenceKey } from './keys.js';
 /** Coupons of one look. */
 const CHUNK = 1_000;
 const COUPON_FIELD = 'coupon:';
-/** While MySQL is older, somebody is expected to mend it. */
+/** While MySQL is older somebody is expected to mend it; and a shard that could not be compared is not asked for at every look. */
 const COMPARE_AGAIN_MS = 1_000;
+/** What was compared once is compared again, one shard at a time: a replica that lagged may have taken over unseen. */
+const COMPARE_ONE_AGAIN_MS = 5_000;
 
 interface Databases {
   readonly redis: Redis;
@@ -30,9 +32,14 @@ interface Known {
   readonly ceiling: string | null;
 }
 
+interface Row {
+  readonly version: number;
+  readonly ceiling: number;
+}
+
 /** By what one sees that MySQL is older, of one shard; undefined when it is not. Rejects when a database does not answer. */
 export async function findMysqlOlder({ redis, mysql }: Databases, shard: number): Promise<string | undefined> {
-  const epoch = Number(await redis.hget(fenceKey(shard), 'epoch'));
+  const epoch = Number(await redis.hget(fenceKey(shard), 'epoch').catch(orLost));
   const [rows] = await mysql.query<RowDataPacket[]>('SELECT epoch FROM shard WHERE shard = ?', [shard]);
   const inMysql = Number(rows[0]?.['epoch'] ?? 0);
   if (epoch > inMysql) return `shard ${shard} has epoch ${epoch} in Redis and ${inMysql} in MySQL`;
@@ -43,24 +50,28 @@ export async function findMysqlOlder({ redis, mysql }: Databases, shard: number)
   return undefined;
 }
 
+/** A key of another type is damaged, which a rebuild mends. It says as little as one that is lost. */
+function orLost(error: unknown): null {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return null;
+  throw error;
+}
+
 /** The coupons that Redis holds of a shard, a page at a time. */
 async function* readKnown(redis: Redis, shard: number): AsyncGenerator<Known[]> {
   let cursor = '0';
   do {
-    const [next, flat] = await redis.hscan(fenceKey(shard), cursor, 'MATCH', `${COUPON_FIELD}*`, 'COUNT', CHUNK);
-    cursor = next;
-    const ids = flat.filter((_, i) => i % 2 === 0).map((field) => field.slice(COUPON_FIELD.length));
-    yield await Promise.all(
-      ids.map(async (couponId) => {
-        const [version = null, ceiling = null] = await redis.hmget(
-          couponKeys(shard, couponId).coupon,
-          'version',
-          'ceiling',
-        );
-        return { couponId, version, ceiling };
-      }),
-    );
+    const page = await redis.hscan(fenceKey(shard), cursor, 'MATCH', `${COUPON_FIELD}*`, 'COUNT', CHUNK).catch(orLost);
+    if (page === null) return;
+    cursor = page[0];
+    const ids = page[1].filter((_, i) => i % 2 === 0).map((field) => field.slice(COUPON_FIELD.length));
+    yield await Promise.all(ids.map((couponId) => readOne(redis, shard, couponId)));
   } while (cursor !== '0');
+}
+
+async function readOne(redis: Redis, shard: number, couponId: string): Promise<Known> {
+  const fields = await redis.hmget(couponKeys(shard, couponId).coupon, 'version', 'ceiling').catch(orLost);
+  const [version = null, ceiling = null] = fields ?? [];
+  return { couponId, version, ceiling };
 }
 
 async function findBehind(mysql: Queryable, known: readonly Known[]): Promise<string | undefined> {
@@ -69,14 +80,23 @@ async function findBehind(mysql: Queryable, known: readonly Known[]): Promise<st
     'SELECT coupon_id, version, ceiling FROM coupon WHERE coupon_id IN (?)',
     [known.map(({ couponId }) => couponId)],
   );
-  const inMysql = new Map(rows.map((row) => [String(row['coupon_id']), row]));
+  const inMysql = new Map(
+    rows.map((row) => [String(row['coupon_id']), { version: Number(row['version']), ceiling: Number(row['ceiling']) }]),
+  );
   for (const coupon of known) {
-    const row = inMysql.get(coupon.couponId);
-    if (row === undefined) return `coupon ${coupon.couponId} is in Redis and not in MySQL`;
-    for (const field of ['version', 'ceiling'] as const) {
-      if (Number(coupon[field] ?? 0) <= Number(row[field])) continue;
-      return `coupon ${coupon.couponId} has ${field} ${coupon[field]} in Redis and ${Number(row[field])} in MySQL`;
-    }
+    const behind = behindOf(coupon, inMysql.get(coupon.couponId));
+    if (behind !== undefined) return behind;
+  }
+  return undefined;
+}
+
+function behindOf(known: Known, row: Row | undefined): string | undefined {
+  const { couponId } = known;
+  if (row === undefined) return `coupon ${couponId} is in Redis and not in MySQL`;
+  for (const field of ['version', 'ceiling'] as const) {
+    // What is lost, or no number, is not more than anything.
+    if (Number(known[field] ?? 0) > row[field])
+      return `coupon ${couponId} has ${field} ${known[field]} in Redis and ${row[field]} in MySQL`;
   }
   return undefined;
 }
@@ -85,6 +105,21 @@ async function findBehind(mysql: Queryable, known: readonly Known[]): Promise<st
 export async function refuseOlderMysql(databases: Databases, shard: number): Promise<void> {
   const finding = await findMysqlOlder(databases, shard);
   if (finding !== undefined) throw new StampedeError('mysql_older_than_redis', finding);
+}
+
+/**
+ * The same for one coupon that is about to be changed: a change of an older MySQL would take the number of one that Redis has,
+ * and pass for it. `readRow` is called after Redis was read, or the row is locked meanwhile. Throws also what Redis throws.
+ */
+export async function refuseOlderRow(
+  redis: Redis,
+  { shard, couponId }: { readonly shard: number; readonly couponId: string },
+  readRow: () => Promise<Row | undefined>,
+): Promise<void> {
+  const known = await readOne(redis, shard, couponId);
+  if (known.version === null) return;
+  const behind = behindOf(known, await readRow());
+  if (behind !== undefined) throw new StampedeError('mysql_older_than_redis', behind);
 }
 
 /** What a process has found out: which shards it has compared, and whether one of them shows that MySQL is older. */
@@ -96,7 +131,11 @@ export class MysqlAge {
   readonly #findings = new Map<number, string>();
   #comparing: Promise<boolean> | undefined;
   #tried = false;
+  #doubted = false;
   #againAt = -Infinity;
+  #oneAgainAt = -Infinity;
+  /** The shard that was compared again last. */
+  #turn = 0;
   #trouble = '';
 
   constructor(options: Databases & { readonly shardCount: number; readonly log: Log }) {
@@ -119,12 +158,17 @@ export class MysqlAge {
     return !this.older && this.#compared.has(shard);
   }
 
+  /** By what one sees it, of a shard. */
+  findingOf(shard: number): string | undefined {
+    return this.#findings.get(shard);
+  }
+
   /**
-   * Compares the shards that were not, or could not be, and all of them while `older`, then once a second. True when one may be
-   * used that could not be before. Callers share one comparison; never rejects.
+   * Compares the shards that were not, or could not be; all of them while `older`, then once a second; and one of the others now
+   * and then. True when one may be used that could not be before. Callers share one comparison; never rejects.
    */
   compare(): Promise<boolean> {
-    this.#comparing ??= this.#compareOpen().finally(() => {
+    this.#comparing ??= this.#compareDue().finally(() => {
       this.#comparing = undefined;
     });
     return this.#comparing;
@@ -133,43 +177,58 @@ export class MysqlAge {
   /** A rebuild has found it. */
   report(shard: number, finding: string): void {
     this.#compared.delete(shard);
-    this.#tell(new Map(this.#findings).set(shard, finding));
+    this.#tell(() => this.#findings.set(shard, finding));
   }
 
-  async #compareOpen(): Promise<boolean> {
-    if (!redisAnswers(this.#databases.redis)) return false;
-    if (this.older && performance.now() < this.#againAt) return false;
-    const open = this.#shards.filter((shard) => this.older || !this.#compared.has(shard));
-    const findings = new Map(this.#findings);
+  /** MySQL did not answer: it may be another one that does next. Nothing is closed, but everything is compared again. */
+  doubt(): void {
+    this.#doubted = true;
+  }
+
+  async #compareDue(): Promise<boolean> {
+    const now = performance.now();
+    if (!redisAnswers(this.#databases.redis) || now < this.#againAt) return false;
+    const due = this.#due(now);
+    if (due.length === 0) return false;
+    this.#doubted = false;
     let usable = 0;
     const compareOne = async (shard: number): Promise<void> => {
       const finding = await findMysqlOlder(this.#databases, shard);
       if (finding !== undefined) {
-        findings.set(shard, finding);
+        this.report(shard, finding);
         return;
       }
-      findings.delete(shard);
+      if (!this.#compared.has(shard)) usable++;
       this.#compared.add(shard);
-      usable++;
+      this.#tell(() => this.#findings.delete(shard));
     };
-    const results = await Promise.allSettled(open.map(compareOne));
-    this.#reportTrouble(results.find((result) => result.status === 'rejected')?.reason);
-    this.#tell(findings);
+    const results = await Promise.allSettled(due.map(compareOne));
+    const failed = results.find((result) => result.status === 'rejected');
+    this.#reportTrouble(failed?.reason);
     this.#tried = true;
-    this.#againAt = performance.now() + COMPARE_AGAIN_MS;
+    if (failed !== undefined || this.older) this.#againAt = performance.now() + COMPARE_AGAIN_MS;
     return usable > 0 && !this.older;
   }
 
-  #tell(findings: ReadonlyMap<number, string>): void {
-    const [before, after] = [this.#findings.size, findings.size];
-    this.#findings.clear();
-    for (const [shard, finding] of findings) this.#findings.set(shard, finding);
-    if (after > 0 && before === 0)
+  #due(now: number): readonly number[] {
+    if (this.older || this.#doubted) return this.#shards;
+    const open = this.#shards.filter((shard) => !this.#compared.has(shard));
+    if (now < this.#oneAgainAt) return open;
+    this.#oneAgainAt = now + COMPARE_ONE_AGAIN_MS;
+    this.#turn = (this.#turn + 1) % this.#shards.length;
+    return open.includes(this.#turn) ? open : [...open, this.#turn];
+  }
+
+  #tell(change: () => void): void {
+    const before = this.#findings.size > 0;
+    change();
+    const after = this.#findings.size > 0;
+    if (after && !before)
       this.#log.error(
-        { code: 'mysql_older_than_redis', findings: [...findings.values()] },
+        { code: 'mysql_older_than_redis', findings: [...this.#findings.values()] },
         'MySQL is older than Redis: nothing is served until the newer MySQL is restored, or Redis emptied (docs/deploy.md)',
       );
-    if (before > 0 && after === 0) this.#log.info('MySQL is not older than Redis any more');
+    if (before && !after) this.#log.info('MySQL is not older than Redis any more');
   }
 
   /** One line per kind of trouble, not one per look. */

@@ -22,7 +22,7 @@ import {
 import type { Ack } from './definition.js';
 import { stateOfRefusal, TOTAL_MAX } from './definition.js';
 import { couponKeys, fenceKey } from './keys.js';
-import { findMysqlOlder } from './mysql-age.js';
+import { MysqlAge, refuseOlderMysql, refuseOlderRow } from './mysql-age.js';
 import type { Reconciliation } from './reconcile.js';
 import { reconcile } from './reconcile.js';
 import { closeShard, closeShardAnew, lockShards, readShard, readShards, Shards } from './shards.js';
@@ -38,10 +38,13 @@ import { createMysqlPool, ER_DUP_ENTRY, inTransaction, mysqlErrno } from '../pla
 import type { Redis, RedisServer } from '../platform/redis.js';
 import { connectRedis, redisAnswers, serverOf } from '../platform/redis.js';
 import type { Settings } from '../platform/settings.js';
+import { within } from '../platform/within.js';
 
 const MYSQL_CONNECTIONS = 4;
 const REDIS_TIMEOUT_MS = 5_000;
 const REFRESH_INTERVAL_MS = 1_000;
+/** Of the page of the shards: it waits so long for what Redis has. */
+const COMPARE_LIMIT_MS = 1_000;
 
 /** `REDIS_URL` and `MYSQL_URL` must be set by now: the start command fills them in for embedded servers. */
 export function createCoupons({ settings, log }: { settings: Settings; log: Log }): CouponsService {
@@ -62,6 +65,7 @@ class MysqlRedisCoupons implements CouponsService {
   readonly #mysql: Pool;
   readonly deadLetters: DeadLetters;
   readonly #context: ChangeContext;
+  readonly #age: MysqlAge;
   #refreshTimer: NodeJS.Timeout | undefined;
 
   constructor({ settings, log, redis, mysql }: { settings: Settings; log: Log; redis: Redis; mysql: Pool }) {
@@ -71,6 +75,7 @@ class MysqlRedisCoupons implements CouponsService {
     this.#mysql = mysql;
     const shards = new Shards(mysql, settings.shardCount);
     this.#context = { redis, mysql, scripts: loadScripts(), shards };
+    this.#age = new MysqlAge({ redis, mysql, shardCount: settings.shardCount, log });
     this.deadLetters = deadLettersOver(this.#context);
   }
 
@@ -78,7 +83,10 @@ class MysqlRedisCoupons implements CouponsService {
     const refresh = (): void => {
       this.#context.shards
         .refresh()
-        .catch((error: unknown) => this.#log.debug({ err: error }, 'epochs could not be read'))
+        .catch((error: unknown) => {
+          this.#age.doubt();
+          this.#log.debug({ err: error }, 'epochs could not be read');
+        })
         .finally(() => {
           // `stop` clears the timer; a refresh that was under way then must not set it again.
           if (this.#refreshTimer !== undefined) this.#refreshTimer = setTimeout(refresh, REFRESH_INTERVAL_MS);
@@ -105,7 +113,10 @@ class MysqlRedisCoupons implements CouponsService {
     checkWindow(opensAt, closesAt);
     // As it was asked for: what a default means may change until the same request comes again.
     const createdAs = JSON.stringify({ total, opensAt, closesAt, ack: coupon.ack ?? null, returnable });
+    const { redis, shards } = this.#context;
     const existing = await readCoupon(this.#mysql, couponId);
+    const place = { couponId, shard: shards.shardOf(couponId) };
+    await refuseOlderRow(redis, place, () => readCoupon(this.#mysql, couponId));
     const created = existing === undefined && (await this.#insert(coupon, createdAs));
     const row = existing ?? (await readCoupon(this.#mysql, couponId));
     if (row?.createdAs !== createdAs) throw new StampedeError('coupon_exists');
@@ -187,6 +198,7 @@ class MysqlRedisCoupons implements CouponsService {
   async releaseWithheld(couponId: string): Promise<CouponDetails> {
     const row = await readCoupon(this.#mysql, couponId);
     if (row === undefined) throw new StampedeError('unknown_coupon');
+    await refuseOlderMysql(this.#context, row.shard);
     await inTransaction(this.#mysql, async (connection) => {
       // As rebuilds do it, against deadlocks.
       await lockShards(connection, [row.shard]);
@@ -198,27 +210,17 @@ class MysqlRedisCoupons implements CouponsService {
 
   async shards(): Promise<readonly (ShardRow & { readonly mysqlOlder?: string })[]> {
     const rows = await readShards(this.#mysql);
-    return await Promise.all(
-      rows.map(async (row) => {
-        const mysqlOlder = await this.#findMysqlOlder(row.shard);
-        return mysqlOlder === undefined ? row : { ...row, mysqlOlder };
-      }),
-    );
-  }
-
-  /** Undefined also while Redis cannot tell. */
-  async #findMysqlOlder(shard: number): Promise<string | undefined> {
-    const { redis, mysql } = this.#context;
-    return await findMysqlOlder({ redis, mysql }, shard).catch((error: unknown) => {
-      this.#log.debug({ err: error, shard }, 'MySQL and Redis cannot be compared');
-      return undefined;
+    // An operator who looks while Redis hangs does not wait for it.
+    await within(COMPARE_LIMIT_MS, this.#age.compare(), false);
+    return rows.map((row) => {
+      const mysqlOlder = this.#age.findingOf(row.shard);
+      return mysqlOlder === undefined ? row : { ...row, mysqlOlder };
     });
   }
 
   async rebuildShard(shard: number): Promise<ShardRow> {
     if (shard >= this.#context.shards.count) throw new StampedeError('not_found', `There is no shard ${shard}.`);
-    const mysqlOlder = await this.#findMysqlOlder(shard);
-    if (mysqlOlder !== undefined) throw new StampedeError('mysql_older_than_redis', mysqlOlder);
+    await refuseOlderMysql(this.#context, shard);
     await closeShard(this.#mysql, shard);
     return await readShard(this.#mysql, shard);
   }

@@ -9,8 +9,8 @@
 --
 -- Answers the number of entries removed, or FENCED: nothing was done.
 --
--- Runs also when Redis is full (allow-oom): it makes room, and nothing else does. All other scripts that write are then refused
--- before they begin, so none of them stops half way for want of memory.
+-- Runs also when Redis is full (allow-oom), as do the scripts that a rebuild needs to come here: it makes room. All others that
+-- write are then refused before they begin, so none of them stops half way for want of memory.
 
 -- @include codes
 -- @include fence

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Empties the keys of one coupon, so that it can be loaded from MySQL.
 --
 -- KEYS[1] fence   KEYS[2] coupon   KEYS[3] coupon_stock   KEYS[4] claimed_user

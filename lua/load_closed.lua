@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Leaves one coupon out of a shard that is being rebuilt: it is known, and it is closed.
 --
 -- KEYS[1] fence   KEYS[2] coupon   KEYS[3] coupon_stock   KEYS[4] claimed_user

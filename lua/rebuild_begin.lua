@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Closes a shard under a new epoch, so that it can be rebuilt. What the outbox still holds stays.
 --
 -- KEYS[1] fence   KEYS[2] outbox

@@ -21,7 +21,7 @@ import type { Settings } from '../../platform/settings.js';
 const BATCH_MAX = 512;
 /** One batch runs in Redis while the next one travels. */
 const CALLS_MAX = 2;
-/** Of a process that hears replies late: together 20 ms of Redis. */
+/** Of a process that hears replies late: together 20 ms of Redis, for each shard that is flooded. */
 const FULL_CALLS_MAX = 8;
 /** Part of the claim's time limit that WAIT may use: the answer has to travel, too. */
 const WAIT_PART = 0.8;

@@ -64,7 +64,8 @@ export class EpochWatch {
 
   /** The epoch under which claims may be sent; undefined while the shard is closed, or nothing is known yet. */
   epochOf(shard: number): number | undefined {
-    return this.#options.witness.epochOf(shard);
+    const { witness, age } = this.#options;
+    return age.older ? undefined : witness.epochOf(shard);
   }
 
   known(): boolean {
@@ -120,7 +121,10 @@ export class EpochWatch {
   async #watch(): Promise<void> {
     const { log } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      await this.refresh().catch((error: unknown) => log.debug({ err: error }, 'epochs could not be read'));
+      await this.refresh().catch((error: unknown) => {
+        this.#options.age.doubt();
+        log.debug({ err: error }, 'epochs could not be read');
+      });
       this.#hurry = new AbortController();
       const interval = this.allOpen() && this.#options.witness.owed.length === 0 ? LOOK_OPEN_MS : LOOK_CLOSED_MS;
       await sleep(interval, undefined, { signal: this.#hurry.signal }).catch(() => undefined);

@@ -1,5 +1,6 @@
 // Profiles of the program's worker threads, asked for by the diagnostics thread and taken by each thread of itself: nobody
 // can open an inspector session to another thread than the main one. Both ends of a broadcast channel.
+import { randomUUID } from 'node:crypto';
 import { BroadcastChannel, threadId } from 'node:worker_threads';
 import type { HeapProfiler, Profiler } from 'node:inspector';
 import { withOwnThread } from './inspector-session.js';
@@ -19,12 +20,14 @@ export interface ProfileRequest<K extends keyof Profiles = keyof Profiles> {
   readonly collect: boolean;
 }
 
-type Message =
-  | { readonly kind: 'take'; readonly thread: number; readonly request: ProfileRequest }
+/** `id`: of the request. A thread that was busy may answer one that nobody waits for any more. */
+type Message = { readonly thread: number; readonly id: string } & (
+  | { readonly kind: 'take'; readonly request: ProfileRequest }
   /** Whoever asked has gone. */
-  | { readonly kind: 'leave'; readonly thread: number }
-  | { readonly kind: 'taken'; readonly thread: number; readonly profile: Profiles[keyof Profiles] }
-  | { readonly kind: 'failed'; readonly thread: number; readonly reason: string };
+  | { readonly kind: 'leave' }
+  | { readonly kind: 'taken'; readonly profile: Profiles[keyof Profiles] }
+  | { readonly kind: 'failed'; readonly reason: string }
+);
 
 /** In a worker thread of the program: takes profiles of it when asked. Gives the function that ends it. */
 export function offerProfiles(): () => void {
@@ -37,9 +40,10 @@ export function offerProfiles(): () => void {
     if (data.kind !== 'take') return;
     gone?.abort();
     gone = new AbortController();
+    const { id } = data;
     take(data.request, gone.signal).then(
-      (profile) => tell({ kind: 'taken', thread: threadId, profile }),
-      (error: unknown) => tell({ kind: 'failed', thread: threadId, reason: String(error) }),
+      (profile) => tell({ kind: 'taken', thread: threadId, id, profile }),
+      (error: unknown) => tell({ kind: 'failed', thread: threadId, id, reason: String(error) }),
     );
   };
   // After `onmessage`, which makes the channel keep the thread alive.
@@ -56,7 +60,7 @@ async function take({ kind, seconds, collect }: ProfileRequest, gone: AbortSigna
 
 /**
  * In the diagnostics thread: a profile of the thread of that id. One at a time (the gate sees to it). A client that goes away ends it.
- * Rejects when the thread has not answered some time after the window: it is busy with one long task, or has ended.
+ * Rejects when it does, and when the thread has not answered some time after the window: it is busy with one long task, or has ended.
  */
 export async function profileOfThread<K extends keyof Profiles>(
   thread: number,
@@ -67,21 +71,27 @@ export async function profileOfThread<K extends keyof Profiles>(
   const limitMs = request.seconds * 1_000 + RESULT_TIMEOUT_MS;
   let timer: NodeJS.Timeout | undefined;
   const tell = (message: Message): void => channel.postMessage(message);
-  const leave = (): void => tell({ kind: 'leave', thread });
-  gone.addEventListener('abort', leave);
+  const id = randomUUID();
+  const leaving = new AbortController();
   try {
     return await new Promise((resolve, reject) => {
+      const leave = (): void => {
+        tell({ kind: 'leave', thread, id });
+        reject(new Error(`whoever asked for a profile of thread ${thread} has gone`));
+      };
+      gone.addEventListener('abort', leave, { signal: leaving.signal });
       timer = setTimeout(() => reject(new Error(`thread ${thread} did not answer within ${limitMs} ms`)), limitMs);
       channel.onmessage = ({ data }: { data: Message }) => {
-        if (data.thread !== thread) return;
+        if (data.id !== id) return;
         if (data.kind === 'failed') reject(new Error(data.reason));
         if (data.kind === 'taken') resolve(data.profile as Profiles[K]);
       };
-      tell({ kind: 'take', thread, request });
+      if (gone.aborted) leave();
+      else tell({ kind: 'take', thread, id, request });
     });
   } finally {
     clearTimeout(timer);
-    gone.removeEventListener('abort', leave);
+    leaving.abort();
     channel.close();
   }
 }

@@ -73,7 +73,7 @@ export function createDetector({ windowMs = WINDOW_MS }: DetectorOptions = {}): 
           long !== undefined &&
           (isLeakLike(long, CONFIRMING_RISING_SHARE, sample) ||
             // What was a leak is one until it stops growing: a moment's unevenness is no recovery.
-            (history.confirmedScaleMs === scaleMs && long.growth > 0)),
+            (history.confirmedScaleMs === scaleMs && hasGrown(long, SAMPLED_GROWTH_MIN, sample) && isGrowing(window))),
       };
     });
     const found = scales.find(({ isConfirmed }) => isConfirmed) ?? scales.find(({ isSuspect }) => isSuspect);
@@ -173,6 +173,10 @@ function isLeakLike(trend: Trend, shareMin: number, sample: SiteSample): boolean
 
 function hasGrown({ growth }: Trend, sampledMin: number, { live, sampled }: SiteSample): boolean {
   return growth >= sampledMin * (sampled === 0 ? 1 : live / sampled);
+}
+
+function isGrowing(newest: Trend | undefined): boolean {
+  return newest !== undefined && newest.growth > 0;
 }
 
 function growsLike({ growthPerMinute }: { readonly growthPerMinute: number }, other: LeakSite): boolean {

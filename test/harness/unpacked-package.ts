@@ -2,8 +2,8 @@
 // installed, so that nothing is started and the machine stays as it is.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { packagePath } from '../../platform/package-root.js';
 import { makeScratchFolder } from './scratch.js';
@@ -33,13 +33,15 @@ export async function unpackPackage({ name, packageName, files = [] }: Request):
   });
   const [archive] = await readdir(fresh);
   if (archive === undefined) throw new Error(`apt-get downloaded nothing for ${name}`);
-  const part = `${place}.part`;
-  // Whole or not at all: a run that was stopped must not leave half of it.
-  await rm(part, { recursive: true, force: true });
-  await mkdir(part, { recursive: true });
+  // Whole or not at all: a run that was stopped must not leave half of it, nor two at once share one.
+  const part = await makeScratchFolder('unpacked');
   const unpack =
     'archive=$1 place=$2; shift 2; dpkg-deb --fsys-tarfile "$archive" | tar -x -C "$place" --wildcards "$@"';
   await run('sh', ['-c', unpack, 'unpack', join(fresh, archive), part, ...files], { timeout: APT_LIMIT_MS });
-  await rename(part, place);
+  await mkdir(dirname(place), { recursive: true });
+  const half = `${place}.${process.pid}`;
+  await cp(part, half, { recursive: true });
+  // Another run may have been faster.
+  await rename(half, place).catch(() => rm(half, { recursive: true, force: true }));
   return place;
 }

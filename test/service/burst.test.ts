@@ -34,6 +34,8 @@ it(`gives ${TOTAL} coupons to exactly ${TOTAL} of ${2 * TOTAL} users who each as
   expect(crowd.heard.get('201 claimed')).toBe(TOTAL);
   const troubles = [...crowd.heard.keys()].filter((heard) => heard.startsWith('5') && heard !== '503 overloaded');
   expect(troubles).toEqual([]);
+  // Some, where the machine is busy with other things: not most.
+  expect(crowd.heard.get('503 overloaded') ?? 0).toBeLessThan(TOTAL);
 
   const audit = await auditByCommand(service);
   expect(audit.output).toContain('Every invariant holds');

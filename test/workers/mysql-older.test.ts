@@ -3,7 +3,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
-import { shardOf } from '../../coupons/keys.js';
+import { couponKeys, fenceKey, shardOf } from '../../coupons/keys.js';
 import { findMysqlOlder } from '../../coupons/mysql-age.js';
 import { readShard, readShards } from '../../coupons/shards.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
@@ -14,6 +14,8 @@ import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';
 
 const SHARDS = 2;
+/** One of the shards is compared every five seconds. */
+const FOUND_WITHIN_MS = 40_000;
 const OLDER = ['mysql_older_than_redis'];
 let installation: Installation;
 let ledger: RunningLedger;
@@ -90,12 +92,23 @@ async function expectRefused(finding: RegExp): Promise<void> {
   expect(await epochs()).toEqual(before);
 }
 
+/** A change would take the number of one that Redis has, and pass for it: then nobody could see any more who is older. */
+async function expectNoChanges(): Promise<void> {
+  const refused = { code: 'mysql_older_than_redis' };
+  const change = { delta: 5, reason: 'more', idempotencyKey: 'more', by: 'test' };
+  await expect(coupons.adjust('sale', change)).rejects.toMatchObject(refused);
+  await expect(coupons.pause('sale')).rejects.toMatchObject(refused);
+  await expect(coupons.releaseWithheld('sale')).rejects.toMatchObject(refused);
+  await expect(create('later')).rejects.toMatchObject(refused);
+}
+
 /** Stopped; what is in MySQL is older than what is in Redis, which has bob's claim. */
 async function makeOlder(): Promise<void> {
   await stop();
   await backUp('older');
   await start();
   expect(await claim('bob')).toBe(2);
+  await create('later');
   await stop();
   await backUp('newer');
   await restore('older');
@@ -106,17 +119,19 @@ describe('a MySQL that is older than Redis', () => {
     await makeOlder();
     await start(OLDER);
     await expectRefused(/^coupon sale has ceiling \d+ in Redis and \d+ in MySQL$/);
+    await expectNoChanges();
+    await expectRefused(/^coupon sale has ceiling/);
     await restore('newer');
     await waitFor(async () => (await claim('bob')) === 2, { what: 'the shard to open' });
     expect(await claim('cid')).toBe(3);
     await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'an empty outbox' });
     expect(await violated()).toEqual([]);
 
-    // Under the running service it is found out when a shard is to be rebuilt.
+    // It is found out under the running service, too, whose shards are all open.
     await restore('older');
-    await restartRedis();
-    await waitFor(() => ledger.unreadyReasons().join() === OLDER.join(), { what: 'the ledger to refuse' });
-    expect(await claim('dan')).toMatch(/^(fenced|unavailable)$/);
+    const reasons = () => [ledger.unreadyReasons(), claims.unreadyReasons()].join();
+    await waitFor(() => reasons() === [OLDER, OLDER].join(), { what: 'both to refuse', timeoutMs: FOUND_WITHIN_MS });
+    expect(await claim('dan')).toBe('fenced');
     expect((await readShard(installation.mysql, shardOf('sale', SHARDS))).epoch).toBe(1);
   });
 
@@ -156,6 +171,15 @@ describe('a MySQL that is older than Redis', () => {
       'coupon sale has ceiling 100001 in Redis and 100000 in MySQL',
     );
     expect(await finding('UPDATE shard SET epoch = 0')).toBe(`shard ${shard} has epoch 1 in Redis and 0 in MySQL`);
+
+    // What is damaged says nothing: a rebuild mends it.
+    const { coupon } = couponKeys(shard, 'sale');
+    await installation.redis.hset(coupon, 'version', 'many');
+    expect(await findMysqlOlder(installation, shard)).toBeUndefined();
+    for (const key of [coupon, fenceKey(shard)]) {
+      await installation.redis.set(key, 'of another type');
+      expect(await findMysqlOlder(installation, shard)).toBeUndefined();
+    }
   });
 
   it('is never suspected while claims, changes and rebuilds go on', async () => {

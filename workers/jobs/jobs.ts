@@ -53,6 +53,8 @@ export interface JobsOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly overdueMs?: number;
+  /** False: nothing is run now. A scheduled job is left out this time, one that was asked for is tried again later. */
+  readonly mayRun?: () => boolean;
 }
 
 export class Jobs {
@@ -163,6 +165,10 @@ export class Jobs {
   async #run(name: string, data: unknown): Promise<void> {
     const job = this.#jobs.get(name);
     if (job === undefined) throw new Error(`no job is named ${name}`);
+    if (this.#options.mayRun?.() === false) {
+      if ('everyMs' in job) return;
+      throw new Error(`${name} may not run now`);
+    }
     await this.#metrics.run(name, () => job.run(data));
   }
 }

@@ -100,7 +100,9 @@ class LedgerActor implements Actor {
         deliverEventJob(this.#mysql, { url: eventsUrl, secret: eventsSecret }),
       );
     }
-    this.#jobs = new Jobs({ redisUrl: this.#redisUrl, jobs, log, metrics });
+    // They change MySQL and Redis, too.
+    const mayRun = (): boolean => !this.#watch.mysqlOlder;
+    this.#jobs = new Jobs({ redisUrl: this.#redisUrl, jobs, log, metrics, mayRun });
     watchOutbox(this.#redis, settings.shardCount, metrics);
     watchShards(this.#mysql, this.#shards, metrics);
     watchWithheld(this.#mysql, metrics);
@@ -148,6 +150,8 @@ class LedgerActor implements Actor {
       if (Date.now() >= deadline) return true;
       await pause(DRAIN_LOOK_INTERVAL_MS, this.#stopping.signal);
     }
+    if (this.#watch.mysqlOlder)
+      this.#context.log.warn('stopped with the outbox as it is: MySQL is older than Redis, and takes none of it');
     return false;
   }
 

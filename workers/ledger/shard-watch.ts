@@ -2,7 +2,7 @@
 // first start) is rebuilt; one that somebody else has rebuilt is opened here under its new epoch. Shards are looked at one
 // beside the other: one whose Redis does not answer, or whose rebuild takes long, keeps no other waiting.
 import { fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
-import { MysqlAge } from '../../coupons/mysql-age.js';
+import { MysqlAge, refuseOlderMysql } from '../../coupons/mysql-age.js';
 import type { ShardRow } from '../../coupons/shards.js';
 import { readShards } from '../../coupons/shards.js';
 import { closeForLateReports, insertLeftovers, readSilent } from '../../coupons/witnesses.js';
@@ -76,7 +76,7 @@ export class ShardWatch {
       const compared = this.#age.compare();
       // Nothing is written before every shard was compared, but for those that cannot be.
       if (!this.#age.tried || this.#age.older) await compared;
-      if (this.#age.older) {
+      if (!this.#age.tried || this.#age.older) {
         await Promise.all(this.#shards.map(({ ledger }) => ledger.close()));
         await pause(WATCH_INTERVAL_MS, signal);
         continue;
@@ -89,6 +89,7 @@ export class ShardWatch {
         this.#trouble = '';
       } catch (error) {
         this.#trouble = this.#report(error, this.#trouble);
+        this.#age.doubt();
       }
       await pause(WATCH_INTERVAL_MS, signal);
     }
@@ -153,9 +154,11 @@ export class ShardWatch {
     if (shard.rebuildNotBefore > performance.now() || this.#isStopping()) return;
     const { log } = this.#context;
     try {
+      // What only this process holds is not given to books that the newer ones replace.
+      await refuseOlderMysql(this.#context, ledger.shard);
       await this.#reportLeftovers(ledger);
       const epoch = await rebuildShard(this.#context, ledger.shard, seenEpoch, this.#stopping.signal);
-      if (epoch !== undefined) ledger.open(epoch);
+      if (epoch !== undefined && this.#age.mayUse(ledger.shard)) ledger.open(epoch);
     } catch (error) {
       if (this.#isStopping()) return;
       shard.rebuildNotBefore = performance.now() + REBUILD_PAUSE_MS;

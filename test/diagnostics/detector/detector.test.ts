@@ -270,6 +270,12 @@ describe('the report', () => {
     expect([...lines]).toEqual(['3 2']);
   });
 
+  it('stops saying leaking when a leak has ended, though nothing is freed', () => {
+    const lives = births(500, Infinity, 0, 120_000);
+    expect(follow([{ lives }], 120).last.verdict).toBe('leaking');
+    expect(follow([{ lives }], 180).last.verdict).toBe('clean');
+  });
+
   it('does not call leaking what grows much faster than the leak beside it and is not confirmed', () => {
     const leak = { lives: births(500, Infinity), stack: [{ ...FRAME, line: 3 }] };
     const newcomer = { lives: births(100, Infinity, 60_000), stack: [{ ...FRAME, line: 4 }] };
