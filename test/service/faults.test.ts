@@ -137,6 +137,36 @@ describe('in the middle of a burst', () => {
   );
 
   it(
+    'one of two instances is killed whole',
+    async () => {
+      const env = {
+        REDIS_URL: redisServer.url,
+        MYSQL_URL: mysqlUrl,
+        WEB_CONCURRENCY: '1',
+        LEDGER_WINDOW: String(TOTAL / 2),
+      };
+      const other = await startService(env);
+      const atTheOther = new Crowd(other.url, couponId, CONNECTIONS);
+      atEndOfFile(() => atTheOther.close());
+      // The same users at both, as two machines would hear them.
+      const bursts = [crowd.insist(everybody), atTheOther.stampede(everybody, 1)];
+      await inTheMiddle(500);
+      await waitFor(() => atTheOther.winners().length >= 100, { what: 'receipts from the other instance' });
+      // Its primary and all of its workers: it leads their process group.
+      process.kill(-other.pid, 'SIGKILL');
+      await Promise.all(bursts);
+      expect(atTheOther.unanswered.length).toBeGreaterThan(0);
+      // What its ledger had read is taken over by others after half a minute, and at once by its successor.
+      await startService({ ...env, STAMPEDE_DIR: other.dir });
+      await expectExactlyOnce();
+      for (const [userId, [receipt]] of atTheOther.receipts) {
+        expect([userId, crowd.receipts.get(userId)?.[0]]).toEqual([userId, receipt]);
+      }
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+
+  it(
     'Redis is killed and comes back',
     async () => {
       const burst = crowd.insist(everybody);
