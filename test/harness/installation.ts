@@ -90,7 +90,7 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
       const actor = createLedger(actorContext(name, settings, log, metrics));
       let drained: Promise<void> | undefined;
       const drain = (limitMs = READY_TIMEOUT_MS): Promise<void> => (drained ??= actor.drain(Date.now() + limitMs));
-      atEndOfFile(() => drain(0));
+      atEndOfFile(() => drain());
       await actor.start();
       await whenUnready(actor, name, unready);
       return { drain, unreadyReasons: () => actor.unreadyReasons() };

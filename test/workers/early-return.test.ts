@@ -28,8 +28,6 @@ let coupons: CouponsService;
 /** One for each ledger. */
 let ours: Connection;
 let others: Connection;
-/** Batches that our ledger has tried to write. */
-let attempts = 0;
 
 beforeEach(async () => {
   installation = await createInstallation({ SHARD_COUNT: '1' });
@@ -44,7 +42,6 @@ beforeEach(async () => {
   [ours, others] = [await connectMysql(mysqlUrl), await connectMysql(mysqlUrl)];
   atEndOfFile(() => ours.end());
   atEndOfFile(() => others.end());
-  attempts = 0;
 });
 
 /** The other ledger is given ann's claim; then ann returns it. */
@@ -57,9 +54,11 @@ async function claimInOtherHands(): Promise<OutboxEntry[]> {
   return (reply[0]?.[1] ?? []).map(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
 }
 
-async function startOurs(earlyAttemptsMax?: number): Promise<void> {
+/** Gives the number of batches that our ledger has tried to write so far. */
+async function startOurs(earlyAttemptsMax?: number): Promise<() => number> {
   const { redis, settings, log } = installation;
   const { ledgerWindow } = settings;
+  let attempts = 0;
   const write = (task: WriteTask) => {
     attempts++;
     return writeBatch(ours, task);
@@ -76,6 +75,7 @@ async function startOurs(earlyAttemptsMax?: number): Promise<void> {
   });
   ledger.open(EPOCH);
   for (const reader of readers) reader.start();
+  return () => attempts;
 }
 
 const letters = async () => (await coupons.deadLetters.list({ after: 0, limit: 10 })).letters;
@@ -86,12 +86,12 @@ const rows = async () => {
 
 it('waits in the outbox until the claim is there, and keeps nobody else waiting', async () => {
   const held = await claimInOtherHands();
-  await startOurs();
-  await waitFor(() => attempts > 3, { what: 'several attempts' });
+  const attempts = await startOurs();
+  await waitFor(() => attempts() > 3, { what: 'several attempts' });
   await claims.claim('sale', 'bob');
   await waitFor(async () => (await rows()).length === 1, { what: "bob's row" });
   expect(await rows()).toEqual([['bob', false]]);
-  expect(await installation.outboxEntries()).toBe(2);
+  await waitFor(async () => (await installation.outboxEntries()) === 2, { what: "bob's entry to leave the outbox" });
   expect(await letters()).toEqual([]);
 
   // The other ledger goes on.
@@ -112,10 +112,10 @@ it('waits in the outbox until the claim is there, and keeps nobody else waiting'
 
 it('becomes a dead letter when the claim does not come', async () => {
   await claimInOtherHands();
-  await startOurs(3);
+  const attempts = await startOurs(3);
   await waitFor(async () => (await letters()).length === 1, { what: 'the dead letter' });
   expect(await letters()).toMatchObject([{ kind: 'return', userId: 'ann' }]);
   // Tried as often as allowed, and once more for the letter.
-  expect(attempts).toBe(4);
+  expect(attempts()).toBe(4);
   expect(await installation.outboxEntries()).toBe(1);
 });
