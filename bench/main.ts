@@ -2,9 +2,10 @@
 // and how is in claims.ts and scripts.ts. Progress goes to stderr, the result to stdout.
 import { availableParallelism, cpus, loadavg, release } from 'node:os';
 import { resolve } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { createProgress } from '../cli/progress.js';
 import { listenForSignals } from '../cli/signals.js';
+import { whole } from '../cli/whole.js';
 import { EXIT } from '../cluster/exit-codes.js';
 import { messageOf } from '../platform/errors.js';
 import { createLog } from '../platform/log.js';
@@ -87,14 +88,4 @@ async function main(options: Options): Promise<number> {
   } finally {
     signals.close();
   }
-}
-
-function whole(min: number, max: number) {
-  return (text: string): number => {
-    const number = Number(text);
-    if (!/^\d+$/.test(text) || number < min || number > max) {
-      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-    }
-    return number;
-  };
 }

@@ -9,6 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createProgress } from '../cli/progress.js';
 import { listenForSignals } from '../cli/signals.js';
+import { whole } from '../cli/whole.js';
 import { EXIT } from '../cluster/exit-codes.js';
 import type { Ack } from '../coupons/definition.js';
 import { ACKS } from '../coupons/definition.js';
@@ -162,14 +163,4 @@ function faultKinds(text: string): readonly FaultKind[] {
     }
     return kind;
   });
-}
-
-function whole(min: number, max: number) {
-  return (text: string): number => {
-    const number = Number(text);
-    if (!/^\d+$/.test(text) || number < min || number > max) {
-      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-    }
-    return number;
-  };
 }

@@ -1,9 +1,10 @@
 // `npm run verify:overload`: reads the command line, measures (measure.ts), prints, and says by its exit code whether the service
 // keeps its goodput when it is offered three times what it can do. docs/benchmark.md explains the figures.
 import Table from 'cli-table3';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { createProgress } from '../../cli/progress.js';
 import { listenForSignals } from '../../cli/signals.js';
+import { whole } from '../../cli/whole.js';
 import { EXIT } from '../../cluster/exit-codes.js';
 import { messageOf } from '../../platform/errors.js';
 import { createLog } from '../../platform/log.js';
@@ -117,14 +118,4 @@ function latency({ latencyMs: { p50, p99 } }: Measured['served']): string {
 function heard({ answers, unanswered }: Measured): string {
   const lines = Object.entries(answers).map(([answer, count]) => `${answer}: ${count}`);
   return [...lines, ...(unanswered > 0 ? [`no answer: ${unanswered}`] : [])].join('\n');
-}
-
-function whole(min: number, max: number) {
-  return (text: string): number => {
-    const number = Number(text);
-    if (!/^\d+$/.test(text) || number < min || number > max) {
-      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-    }
-    return number;
-  };
 }

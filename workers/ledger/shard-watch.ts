@@ -154,8 +154,6 @@ export class ShardWatch {
     if (shard.rebuildNotBefore > performance.now() || this.#isStopping()) return;
     const { log } = this.#context;
     try {
-      // What only this process holds is not given to books that the newer ones replace.
-      await refuseOlderMysql(this.#context, ledger.shard);
       await this.#reportLeftovers(ledger);
       const epoch = await rebuildShard(this.#context, ledger.shard, seenEpoch, this.#stopping.signal);
       if (epoch !== undefined && this.#age.mayUse(ledger.shard)) ledger.open(epoch);
@@ -178,6 +176,8 @@ export class ShardWatch {
       claims.push({ couponId, claimNo, userId, at, returnedAt: undefined });
       epochs.set(epoch, claims);
     }
+    // What only this process holds is not given to books that the newer ones replace.
+    if (epochs.size > 0) await refuseOlderMysql(this.#context, ledger.shard);
     for (const [epoch, claims] of epochs)
       await insertLeftovers(this.#context.mysql, { worker: this.#consumer, shard: ledger.shard, epoch, claims });
     ledger.forgetLeftovers();
