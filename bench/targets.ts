@@ -1,0 +1,53 @@
+// What the service is held to, each as a figure that one part of the benchmark finds. All are ratios within one run, or
+// counts, so that they mean the same on another machine; the times hold for the machine of docs/performance.md.
+
+interface Target {
+  readonly what: string;
+  readonly unit: string;
+  /** The median has to be at most, or at least, this. */
+  readonly atMost?: number;
+  readonly atLeast?: number;
+}
+
+export const TARGETS = {
+  cpuAgainstFloor: { what: 'server CPU per claim, everything on, against the empty route', unit: '×', atMost: 1.15 },
+  cpuBareAgainstFloor: {
+    what: 'server CPU per claim, diagnostics and metrics off, against the empty route',
+    unit: '×',
+    atMost: 1.05,
+  },
+  redisCpuAgainstUsual: { what: 'Redis CPU per claim against the usual design', unit: '×', atMost: 0.1 },
+  throughputAgainstUsual: {
+    what: 'claims per second against the usual design, rows in MySQL included',
+    unit: '×',
+    atLeast: 3.5,
+  },
+  soldOutAgainstFloor: { what: 'server CPU per sold-out answer against the empty route', unit: '×', atMost: 1.15 },
+  soldOutRedisCpu: { what: 'Redis CPU per sold-out answer', unit: 'µs', atMost: 2 },
+  drainAgainstMysql: {
+    what: 'ledger rows per second while draining, against multi-row inserts alone',
+    unit: '×',
+    atLeast: 0.85,
+  },
+  batchAgainstSingle: {
+    what: 'claims per second of an http worker by the batch endpoint, against single claims',
+    unit: '×',
+    atLeast: 5,
+  },
+  p99AtHalf: { what: 'p99 of accepted claims at half of the peak', unit: 'ms', atMost: 10 },
+  p99LedgerOverRedis: { what: 'p99 at the peak, level ledger over level redis', unit: 'ms', atMost: 60 },
+  burstErrors: { what: 'burst of 20,000 connections: errors', unit: '', atMost: 0 },
+  burstWinnersOff: { what: 'burst of 20,000 connections: winners beyond or short of 10,000', unit: '', atMost: 0 },
+  burstRows: { what: 'burst of 20,000 connections: all rows in MySQL after the last answer', unit: 's', atMost: 5 },
+  memoryPerUser: { what: 'Redis memory per claimed user, 1 M users with ids of 20 bytes', unit: 'bytes', atMost: 100 },
+  memoryArchived: { what: 'Redis memory per claimed user after archiving', unit: 'bytes', atMost: 0 },
+  workerMemory: { what: 'resident memory of an http worker after 10 M claims, against 1 M', unit: '×', atMost: 1.05 },
+  growthUsers: {
+    what: 'CPU per claim at 10 M claimed users, against the median of all sizes',
+    unit: '×',
+    atMost: 1.15,
+  },
+  growthCoupons: { what: 'CPU per claim at 10,000 coupons, against the median of all sizes', unit: '×', atMost: 1.15 },
+} as const satisfies Record<string, Target>;
+
+export type TargetName = keyof typeof TARGETS;
