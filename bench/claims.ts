@@ -3,13 +3,13 @@
 // meets all of them alike. Ratios are taken within a round.
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../platform/errors.js';
-import type { Log } from '../platform/log.js';
 import type { BaselineReady } from './baseline-server.js';
 import { Child } from './child.js';
 import type { ClaimsResult, CpuMicros, Round, Scenario } from './claims-result.js';
 import { SCENARIOS, summarize } from './claims-result.js';
 import { cpuMicrosOf, machineTime } from './cpu.js';
 import type { FromLoad, LoadJob, LoadResult, ToLoad } from './load-job.js';
+import type { PartContext } from './part.js';
 import type { ProcessKind, Service } from './service.js';
 import { startService } from './service.js';
 
@@ -19,22 +19,8 @@ const CONNECT_TIMEOUT_MS = 60_000;
 const JOB_TIMEOUT_MS = 180_000;
 const IDLE_MS = 2_000;
 
-export interface ClaimsOptions {
-  readonly rounds: number;
-  /** Of one scenario in one round. */
-  readonly requests: number;
-  readonly connections: number;
-  /** `http` workers of the service, and workers of the baseline. */
-  readonly workers: number;
-  /** Options of Node for every process that is measured. */
-  readonly execArgv: readonly string[];
-  readonly report: (step: string) => void;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-}
-
 /** Starts everything, measures, and stops everything whatever happens. */
-export async function measureClaims(options: ClaimsOptions): Promise<ClaimsResult> {
+export async function measureClaims(options: PartContext): Promise<ClaimsResult> {
   const { report, signal, workers, execArgv } = options;
   const started: { stop(): Promise<void> }[] = [];
   try {
@@ -76,12 +62,12 @@ interface Reading {
 }
 
 class ClaimsBench {
-  readonly #options: ClaimsOptions;
+  readonly #options: PartContext;
   readonly #service: Service;
   readonly #baseline: Target;
   readonly #load: Child;
 
-  constructor(options: ClaimsOptions, service: Service, baseline: Target, load: Child) {
+  constructor(options: PartContext, service: Service, baseline: Target, load: Child) {
     this.#options = options;
     this.#service = service;
     this.#baseline = baseline;

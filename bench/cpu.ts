@@ -7,16 +7,27 @@ const MICROS_PER_TICK = 1_000_000 / 100;
 /** What a single difference of two readings may be wrong by, in µs. */
 export const RESOLUTION_MICROS = MICROS_PER_TICK;
 
-/** Fields 14 and 15 of /proc/<pid>/stat, counted from field 3, the first after the name. */
+/** Fields 14 to 17 of /proc/<pid>/stat, counted from field 3, the first after the name. */
 const UTIME = 11;
 const STIME = 12;
+const CHILDREN_UTIME = 13;
+const CHILDREN_STIME = 14;
 
 /** µs of CPU that the process has used so far, in user and kernel mode, all its threads. Throws when it has ended. */
 export function cpuMicrosOf(pid: number): number {
+  return ticksOf(pid, [UTIME, STIME]) * MICROS_PER_TICK;
+}
+
+/** µs of this process and of all its descendants that have ended and were waited for. */
+export function ownCpuMicros(): number {
+  return ticksOf(process.pid, [UTIME, STIME, CHILDREN_UTIME, CHILDREN_STIME]) * MICROS_PER_TICK;
+}
+
+function ticksOf(pid: number, wanted: readonly number[]): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name in field 2 may hold spaces and parentheses: count from the last one.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[UTIME]) + Number(fields[STIME])) * MICROS_PER_TICK;
+  return wanted.reduce((sum, index) => sum + Number(fields[index]), 0);
 }
 
 export interface MachineTime {

@@ -1,6 +1,6 @@
-// `npm run bench`: the CPU time of a claim. Reads the command line, runs the parts, prints the result; what is measured
-// and how is in claims.ts and scripts.ts. Progress goes to stderr, the result to stdout.
-import { availableParallelism, cpus, loadavg, release } from 'node:os';
+// `npm run bench`: reads the command line, runs parts, prints what came out and saves it where that is wanted. What is
+// measured is in the parts (parts.ts). Progress goes to stderr, the result to stdout.
+import { loadavg } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { createProgress } from '../cli/progress.js';
@@ -9,83 +9,125 @@ import { whole } from '../cli/whole.js';
 import { EXIT } from '../cluster/exit-codes.js';
 import { messageOf } from '../platform/errors.js';
 import { createLog } from '../platform/log.js';
-import { measureClaims } from './claims.js';
-import type { BenchResult } from './report.js';
-import { describe } from './report.js';
-import { measureScripts } from './scripts.js';
+import { describeMachine } from './machine.js';
+import type { PartContext } from './part.js';
+import { PARTS } from './parts.js';
+import { loadRun, RESULTS_FOLDER, saveRun, saveToReadme } from './report/save.js';
+import { describeRun } from './report/terminal.js';
+import { verdictsOf } from './report/verdicts.js';
+import type { BenchRun } from './run.js';
+import { runParts } from './run.js';
 
 /** Above it the ledger's window (LEDGER_WINDOW, 100,000) could end a round. */
 const REQUESTS_MAX = 100_000;
+const DEFAULTS = { full: { rounds: 5, requests: 20_000 }, short: { rounds: 1, requests: 2_000 } } as const;
 
 interface Options {
-  readonly rounds: number;
-  readonly requests: number;
+  readonly only?: readonly string[];
+  readonly short?: true;
+  readonly rounds?: number;
+  readonly requests?: number;
   readonly connections: number;
   readonly workers: number;
-  readonly only?: 'claims' | 'scripts';
+  readonly save?: string | true;
+  readonly render?: true;
   readonly json?: true;
   readonly cpuProf?: string;
 }
 
+const minutes = PARTS.reduce((sum, part) => sum + part.minutes, 0);
 const program = new Command('npm run bench --')
-  .description(
-    'Measures the CPU time of a claim in every process of the service, against a Fastify route that does nothing.',
-  )
-  .option('--rounds <n>', 'rounds that are measured, after one that is not', whole(1, 100), 5)
-  .option('--requests <n>', 'requests of one scenario in one round', whole(1_000, REQUESTS_MAX), 20_000)
+  .description('Measures what a claim costs, side by side with other designs, and how every target stands.')
+  .addOption(new Option('--only <part...>', 'run only these parts').choices(PARTS.map(({ name }) => name)))
+  .option('--short', 'everything as small as it gets: shows that it runs, its figures mean nothing')
+  .option('--rounds <n>', 'rounds that are measured, after one that is not (default: 5)', whole(1, 100))
+  .option('--requests <n>', 'requests of one load in one round (default: 20000)', whole(1_000, REQUESTS_MAX))
   .option('--connections <n>', 'connections, each with one request at a time', whole(1, 2_000), 256)
   .option('--workers <n>', 'http workers of the service (WEB_CONCURRENCY), and of the baseline', whole(1, 64), 1)
-  .addOption(new Option('--only <part>', 'measure one part').choices(['claims', 'scripts']))
+  .option('--save [folder]', 'write page, pictures and raw data; without a folder to bench/results/ and the README')
+  .option('--render', 'write page, pictures and README again from the raw data in bench/results/, and measure nothing')
   .option('--json', 'print everything that was measured as JSON')
-  .option('--cpu-prof <folder>', 'V8 CPU profiles of service and baseline; they cost time, so ignore the figures')
+  .option('--cpu-prof <folder>', 'V8 CPU profiles of what is measured; they cost time, so ignore the figures')
   .addHelpText(
     'after',
-    '\nStarts a service, its databases and a baseline in a scratch folder below TMPDIR, on free loopback ports, and stops' +
-      '\nit all again. Takes about two minutes. docs/benchmark.md explains the figures.',
+    [
+      '',
+      'Parts:',
+      ...PARTS.map(({ name, description, minutes: own }) => `  ${name.padEnd(10)} ${description} (${own} min)`),
+      '',
+      `Everything takes about ${minutes} minutes. It starts services, databases and servers to compare with in scratch`,
+      'folders below TMPDIR, on free loopback ports, and stops all of it again. bench/README.md explains the figures.',
+    ].join('\n'),
   );
 program.parse();
 process.exitCode = await main(program.opts<Options>());
 
 async function main(options: Options): Promise<number> {
-  const { only, json, cpuProf, ...sizes } = options;
+  const { save, short, only, render } = options;
+  if (render === true) {
+    const saved = await loadRun(RESULTS_FOLDER);
+    await saveRun(saved, RESULTS_FOLDER);
+    await saveToReadme(saved);
+    return EXIT.ok;
+  }
+  if (save === true && (short === true || only !== undefined)) {
+    process.stderr.write('bench: what the README shows is a whole run; name a folder to save another one\n');
+    return EXIT.usage;
+  }
   const signals = listenForSignals();
-  const signal = signals.stop;
   const progress = createProgress();
-  const startedAt = new Date();
-  const [loadBefore = 0] = loadavg();
-  const context = {
-    ...sizes,
-    signal,
-    execArgv: cpuProf === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(cpuProf)}`],
-    report: (step: string) => progress.step(step),
-    log: createLog('bench', 'silent'),
-  };
   try {
-    const claims = only === 'scripts' ? undefined : await measureClaims(context);
-    const scripts = only === 'claims' ? undefined : await measureScripts(context);
+    const run = await measure(options, signals.stop, (step) => progress.step(step));
     progress.done();
-    const [loadAfter = 0] = loadavg();
-    const result: BenchResult = {
-      startedAt: startedAt.toISOString(),
-      durationMs: Date.now() - startedAt.getTime(),
-      machine: {
-        cores: availableParallelism(),
-        cpu: cpus()[0]?.model.trim() ?? 'unknown',
-        kernel: release(),
-        node: process.versions.node,
-        loadAverage: [loadBefore, loadAfter],
-      },
-      options: sizes,
-      ...(claims !== undefined && { claims }),
-      ...(scripts !== undefined && { scripts }),
-    };
-    process.stdout.write(`${json === true ? JSON.stringify(result, undefined, 2) : describe(result)}\n`);
-    return claims?.scenarios.every((scenario) => scenario.asExpected) === false ? EXIT.failed : EXIT.ok;
+    const result =
+      options.json === true ? JSON.stringify({ ...run, targets: verdictsOf(run) }, undefined, 2) : describeRun(run);
+    process.stdout.write(`${result}\n`);
+    if (save !== undefined) await saveRun(run, save === true ? RESULTS_FOLDER : resolve(save));
+    if (save === true) await saveToReadme(run);
+    return run.parts.every(({ problems }) => problems.length === 0) ? EXIT.ok : EXIT.failed;
   } catch (error) {
     progress.stop();
-    process.stderr.write(`bench: ${signal.aborted ? 'interrupted, everything is stopped' : messageOf(error)}\n`);
+    const { aborted } = signals.stop;
+    process.stderr.write(`bench: ${aborted ? 'interrupted, everything is stopped' : messageOf(error)}\n`);
     return EXIT.failed;
   } finally {
     signals.close();
   }
+}
+
+async function measure(options: Options, signal: AbortSignal, report: (step: string) => void): Promise<BenchRun> {
+  const scale = options.short === true ? 'short' : 'full';
+  const {
+    only,
+    connections,
+    workers,
+    cpuProf,
+    rounds = DEFAULTS[scale].rounds,
+    requests = DEFAULTS[scale].requests,
+  } = options;
+  const parts = PARTS.filter(({ name }) => only?.includes(name) ?? true);
+  const context: PartContext = {
+    scale,
+    rounds,
+    requests,
+    connections,
+    workers,
+    execArgv: cpuProf === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(cpuProf)}`],
+    report,
+    log: createLog('bench', 'silent'),
+    signal,
+  };
+  const startedAt = new Date();
+  const [loadBefore = 0] = loadavg();
+  const runs = await runParts(parts, context);
+  const [loadAfter = 0] = loadavg();
+  return {
+    startedAt: startedAt.toISOString(),
+    durationMs: Date.now() - startedAt.getTime(),
+    scale,
+    rounds,
+    machine: await describeMachine(),
+    loadAverage: [loadBefore, loadAfter],
+    parts: runs,
+  };
 }

@@ -9,6 +9,14 @@ export interface PartContext {
   readonly scale: 'short' | 'full';
   /** Interleaved rounds that are measured, after one that warms up. */
   readonly rounds: number;
+  /** Of one load in one round, where the part does not need a number of its own. */
+  readonly requests: number;
+  /** Each with one request at a time. */
+  readonly connections: number;
+  /** `http` workers of the service, and of what it is compared with. */
+  readonly workers: number;
+  /** Options of Node for every process that is measured; none but for profiles. */
+  readonly execArgv: readonly string[];
   readonly report: (step: string) => void;
   readonly log: Log;
   readonly signal: AbortSignal;

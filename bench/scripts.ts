@@ -13,9 +13,9 @@ import { thisMachine } from '../platform/embedded/executables.js';
 import { provideExecutables } from '../platform/embedded/provide-executables.js';
 import { redisProgram } from '../platform/embedded/redis-server.js';
 import { startOnFreePort } from '../platform/embedded/server-process.js';
-import type { Log } from '../platform/log.js';
 import type { Redis } from '../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../platform/redis.js';
+import type { PartContext } from './part.js';
 import type { Spread } from './statistics.js';
 import { spreadOf } from './statistics.js';
 
@@ -53,17 +53,8 @@ export interface ScriptResult {
   readonly redisCpuMicrosPerClaim: Spread;
 }
 
-export interface ScriptsOptions {
-  readonly rounds: number;
-  /** Claims of one measurement. */
-  readonly requests: number;
-  readonly report: (step: string) => void;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-}
-
 /** Interleaves the batch sizes: 1, 16, 128, 512, 1, 16, … Stops its servers whatever happens. */
-export async function measureScripts(options: ScriptsOptions): Promise<ScriptResult[]> {
+export async function measureScripts(options: PartContext): Promise<ScriptResult[]> {
   const results: ScriptResult[] = [];
   for (const persistence of PERSISTENCE) {
     results.push(...(await onPrivateRedis(persistence, options, (redis) => measureOn(redis, persistence, options))));
@@ -73,7 +64,7 @@ export async function measureScripts(options: ScriptsOptions): Promise<ScriptRes
 
 async function onPrivateRedis<T>(
   persistence: Persistence,
-  { report, log, signal }: ScriptsOptions,
+  { report, log, signal }: PartContext,
   work: (redis: Redis) => Promise<T>,
 ): Promise<T> {
   const { redis: executable } = await provideExecutables({
@@ -104,7 +95,7 @@ async function onPrivateRedis<T>(
 async function measureOn(
   redis: Redis,
   persistence: Persistence,
-  { rounds, requests, report, signal }: ScriptsOptions,
+  { rounds, requests, report, signal }: PartContext,
 ): Promise<ScriptResult[]> {
   const scripts = loadScripts();
   const measured = BATCH_SIZES.flatMap((batchSize) =>

@@ -1,7 +1,7 @@
 // What the service is held to, each as a figure that one part of the benchmark finds. All are ratios within one run, or
 // counts, so that they mean the same on another machine; the times hold for the machine of docs/performance.md.
 
-interface Target {
+export interface Target {
   readonly what: string;
   readonly unit: string;
   /** The median has to be at most, or at least, this. */

@@ -111,8 +111,8 @@ async function problemOf(executable: Executable, wanted: Wanted): Promise<string
   return `${executable.path} is version ${major}.${minor}, and ${majorMin}.${minorMin} or newer is needed`;
 }
 
-/** Empty when it does not run, e.g. because a library is missing. */
-async function versionOf({ path, argv0 }: Executable): Promise<string> {
+/** What it prints about its version; empty when it does not run, e.g. because a library is missing. */
+export async function versionOf({ path, argv0 }: Executable): Promise<string> {
   // Not execFile, which drops argv0.
   const child = spawn(path, ['--version'], {
     ...(argv0 === undefined ? {} : { argv0 }),

@@ -1,0 +1,6 @@
+// The parts of the benchmark, in the order in which they run and are reported. A new part is a line here.
+import { CLAIMS } from './claims-part.js';
+import type { Part } from './part.js';
+import { SCRIPTS } from './scripts-part.js';
+
+export const PARTS: readonly Part[] = [CLAIMS, SCRIPTS];

@@ -1,0 +1,81 @@
+// Tables of a run as rows of text, for the terminal and for Markdown alike. Pure.
+import type { Cell, ResultTable } from '../part.js';
+import type { BenchRun, PartRun } from '../run.js';
+import type { Spread } from '../statistics.js';
+import type { Verdict } from './verdicts.js';
+
+/** The first column is text, the others are figures. */
+export interface TextTable {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** Above it the figures of a part are worth a second run on a quieter machine. */
+export const FOREIGN_SHARE_MAX = 0.2;
+
+export function cellsOf({ columns, rows }: ResultTable): TextTable {
+  return {
+    head: ['', ...columns],
+    rows: rows.map(({ title, digits, cells }) => [title, ...cells.map((cell) => cellText(cell, digits))]),
+  };
+}
+
+export function verdictCells(verdicts: readonly Verdict[]): TextTable {
+  return {
+    head: ['target', 'bound', 'median', 'lowest to highest', 'verdict'],
+    rows: verdicts.map(({ what, unit, bound, value, verdict }) => [
+      what,
+      bound,
+      value === undefined ? '' : `${figure(value.median)} ${unit}`.trim(),
+      value === undefined || value.min === value.max ? '' : `${figure(value.min)}–${figure(value.max)}`,
+      verdict,
+    ]),
+  };
+}
+
+export function partCells(parts: readonly PartRun[]): TextTable {
+  return {
+    head: ['part', 'minutes', 'of the machine used by others'],
+    rows: parts.map(({ name, durationMs, foreignCpuShare }) => [
+      name,
+      (durationMs / 60_000).toFixed(1),
+      `${(foreignCpuShare * 100).toFixed(0)} %`,
+    ]),
+  };
+}
+
+/** One sentence each. */
+export function circumstancesOf({ startedAt, machine, loadAverage, scale, rounds }: BenchRun): string[] {
+  const { cores, cpu, memoryGib, kernel, node, redis, mariadb, commit } = machine;
+  const [before, after] = loadAverage.map((load) => load.toFixed(2));
+  return [
+    `${cores} cores (${cpu}), ${memoryGib} GiB of memory, Linux ${kernel}.`,
+    `Node ${node}, Redis ${redis}, MariaDB ${mariadb}, Stampede at commit ${commit}.`,
+    `${startedAt.slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, load average ${before} before and ${after} after.`,
+    ...(scale === 'short' ? ['A short run: it shows that everything runs, and its figures mean nothing.'] : []),
+  ];
+}
+
+/** Of parts that have no result, and why. */
+export function problemsOf(parts: readonly PartRun[]): string[] {
+  return parts.flatMap(({ name, problems }) => problems.map((problem) => `${name} has no result: ${problem}`));
+}
+
+function cellText(cell: Cell, digits: number): string {
+  if (cell === undefined) return '';
+  if (typeof cell === 'string') return cell;
+  if (typeof cell === 'number') return cell.toFixed(digits);
+  return spreadText(cell, digits);
+}
+
+function spreadText({ median, min, max }: Spread, digits: number): string {
+  if (min === max) return median.toFixed(digits);
+  return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
+}
+
+/** Three significant digits, and no fewer than the whole number has. */
+function figure(value: number): string {
+  const magnitude = Math.abs(value);
+  if (magnitude >= 100 || Number.isInteger(value)) return value.toFixed(0);
+  return value.toFixed(magnitude >= 10 ? 1 : 2);
+}
