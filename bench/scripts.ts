@@ -39,8 +39,8 @@ const CODES: Readonly<Record<Outcome, number>> = {
 
 /** Nobody raises it here. */
 const CEILING = 10_000_000;
-const SHARD = 0;
-const EPOCH = 1;
+export const SHARD = 0;
+export const EPOCH = 1;
 const TOKEN = 'bench';
 
 export interface ScriptResult {
@@ -124,7 +124,7 @@ async function measureOn(
 }
 
 /** An empty Redis with one open shard and two coupons: `sale` for everybody, and `gone` for the one who has it. */
-async function openShard(redis: Redis, scripts: Scripts, total: number): Promise<void> {
+export async function openShard(redis: Redis, scripts: Scripts, total: number): Promise<void> {
   await redis.flushall('SYNC');
   await runScript(redis, scripts.rebuild_begin, [fenceKey(SHARD), outboxKey(SHARD)], [EPOCH, TOKEN, LEDGER_GROUP]);
   await runScript(redis, scripts.rebuild_open, [fenceKey(SHARD), outboxKey(SHARD)], [EPOCH, TOKEN, 0, 0]);
