@@ -10,8 +10,8 @@ export type Role = (typeof ROLES)[number];
 
 export interface Actor {
   /**
-   * Becomes able to work: listening sockets are open, loops run. A database that is away is waited for in the background,
-   * not here: `unreadyReasons` says so meanwhile. Rejects with `ConfigurationError` when no restart could help.
+   * Becomes able to work: listening sockets are open, loops run. A database that is away is waited for in the background, and
+   * here for seconds at the most: `unreadyReasons` says so meanwhile. Rejects with `ConfigurationError` when no restart could help.
    */
   start(): Promise<void>;
   /** Empty when the actor can do its work; else short stable words such as `redis_unavailable`. */

@@ -113,7 +113,7 @@ export const SETTINGS: SettingsTable = {
     variable: 'GATEWAY_TOKEN',
     defaultText: 'unset',
     meaning:
-      'Shared secret that the gateway sends as X-Gateway-Token. Required in `trusted` mode unless HOST is loopback.',
+      'Shared secret that the gateway sends as X-Gateway-Token, 16 characters or more. Required in `trusted` mode unless HOST is loopback.',
     read: secret(16),
   },
   jwtSecret: {
@@ -133,7 +133,7 @@ export const SETTINGS: SettingsTable = {
   adminToken: {
     variable: 'ADMIN_TOKEN',
     defaultText: 'made at first start',
-    meaning: 'Bearer token of the admin API. Unset: a random one in STAMPEDE_DIR/admin-token.',
+    meaning: 'Bearer token of the admin API, 16 characters or more. Unset: a random one in STAMPEDE_DIR/admin-token.',
     read: secret(16),
   },
   dir: {

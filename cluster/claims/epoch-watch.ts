@@ -84,6 +84,14 @@ export class EpochWatch {
     );
   }
 
+  /** Resolves when claims of every shard may be sent, after `limitMs` or when the watch is stopped. */
+  async whenAllOpen(limitMs: number): Promise<void> {
+    const until = performance.now() + limitMs;
+    const { signal } = this.#stopping;
+    while (!this.allOpen() && !signal.aborted && performance.now() < until)
+      await sleep(LOOK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+  }
+
   start(): void {
     this.#loop ??= this.#watch();
   }

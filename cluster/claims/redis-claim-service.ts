@@ -68,6 +68,8 @@ interface ClaimServiceContext {
 export interface RunningClaimService extends ClaimService {
   /** Returns at once; until the databases answer, `unreadyReasons` says what is missing. */
   start(): Promise<void>;
+  /** Resolves when claims of every shard may be sent, or after `limitMs`. */
+  whenOpen(limitMs: number): Promise<void>;
   /**
    * Answers what waits, waits up to `deadline` (epoch ms; default: not at all) until MySQL has everything that was answered,
    * and closes the connections.
@@ -136,6 +138,10 @@ class RedisClaimService implements RunningClaimService {
     this.#epochs.start();
     this.#confirmations.start();
     return Promise.resolve();
+  }
+
+  async whenOpen(limitMs: number): Promise<void> {
+    await this.#epochs.whenAllOpen(limitMs);
   }
 
   async stop(deadline = 0): Promise<void> {

@@ -9,6 +9,12 @@ import { drain, listen, rest } from './listener.js';
 /** Idle connections end by their keep-alive time; who still claims by then has to wait. */
 const REST_LIMIT_MS = HTTP_LIMITS.keepAliveTimeoutMs + 1_000;
 
+/**
+ * The kernel hands connections to whoever listens, and beside others a process that cannot serve yet would answer 503 where they
+ * answer claims. So it listens when it can serve; after this long it does in any case, so that `/readyz` can say what is missing.
+ */
+const OPEN_PATIENCE_MS = 5_000;
+
 /** Part of the drain that is kept for closing what is open. */
 const CLOSE_RESERVE_MS = 1_000;
 
@@ -21,6 +27,7 @@ export const createActor: ActorFactory = ({ name, settings, log, metrics }) => {
   return {
     async start() {
       await claims.start();
+      await claims.whenOpen(OPEN_PATIENCE_MS);
       await listen(api.app, address);
       log.info({ host, port }, 'public API listens');
     },

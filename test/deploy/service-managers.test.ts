@@ -44,7 +44,8 @@ it('none restarts what no restart can help', () => {
 it('each leaves the workers to the primary', () => {
   expect(apps).toHaveLength(1);
   expect(apps[0]).toMatchObject({ treekill: false, exec_mode: 'fork', instances: 1 });
-  expect(inUnit('KillMode')).toBe('mixed');
+  expect(inUnit('KillMode')).toBe('process');
+  expect(inUnit('OOMPolicy')).toBe('continue');
 });
 
 it('they start a program that exists', () => {

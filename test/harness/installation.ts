@@ -127,7 +127,8 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
 
 const READ_LIMIT_MS = 10_000;
 
-function actorContext(name: string, settings: Settings, log: Log, metrics: Metrics): ActorContext {
+/** For an actor that runs in the test's own process. */
+export function actorContext(name: string, settings: Settings, log: Log, metrics: Metrics): ActorContext {
   const fail = (error: unknown): void => {
     throw error;
   };
