@@ -13,14 +13,132 @@ const JOB_TIMEOUT_MS = 120_000;
 
 process.on('disconnect', () => process.exit());
 
-for (;;) {
-  const job = await receive('connect');
-  const clients = await connect(job);
-  send({ kind: 'connected' });
-  await receive('go');
-  const result = await run(job, clients);
-  await Promise.all(clients.map((client) => client.close()));
-  send({ kind: 'done', ...result });
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+interface Batch {
+  readonly claims: readonly { readonly status: string; readonly code?: string }[];
+}
+
+class Load {
+  readonly #job: LoadJob;
+  readonly #answers: Record<string, number> = {};
+  readonly #failures: Record<string, number> = {};
+  readonly #latencies: Float64Array;
+  #clients: readonly Client[] = [];
+  #sent = 0;
+  #answered = 0;
+  #requestsAnswered = 0;
+
+  constructor(job: LoadJob) {
+    this.#job = job;
+    this.#latencies = new Float64Array(Math.ceil(job.requests / (job.batch ?? 1)));
+  }
+
+  /** One request on each connection opens it. */
+  async connect(): Promise<void> {
+    const { url, connections } = this.#job;
+    const options = { pipelining: 1, headersTimeout: REQUEST_TIMEOUT_MS, bodyTimeout: REQUEST_TIMEOUT_MS };
+    const count = Math.min(connections, this.#latencies.length);
+    this.#clients = Array.from({ length: count }, () => new Client(url, options));
+    await Promise.all(this.#clients.map(open));
+  }
+
+  async run(): Promise<LoadResult> {
+    const startedAt = performance.now();
+    const askOneByOne = async (client: Client): Promise<void> => {
+      while (this.#sent < this.#job.requests && performance.now() - startedAt < JOB_TIMEOUT_MS) await this.#ask(client);
+    };
+    await Promise.all(this.#clients.map(askOneByOne));
+    const durationMs = performance.now() - startedAt;
+    await Promise.all(this.#clients.map((client) => client.close()));
+    const sorted = this.#latencies.subarray(0, this.#requestsAnswered).sort();
+    const at = (share: number): number => (sorted.length === 0 ? 0 : percentileOf(sorted, share));
+    return {
+      answers: this.#answers,
+      unanswered: this.#job.requests - this.#answered,
+      failures: this.#failures,
+      durationMs,
+      latencyMs: { p50: at(0.5), p99: at(0.99) },
+    };
+  }
+
+  async #ask(client: Client): Promise<void> {
+    const { batch, requests } = this.#job;
+    const claims = Math.min(batch ?? 1, requests - this.#sent);
+    const askedAt = performance.now();
+    const answer = await (batch === undefined ? this.#claim(client) : this.#claimAll(client, claims));
+    if (answer === undefined) return;
+    this.#latencies[this.#requestsAnswered++] = performance.now() - askedAt;
+    this.#answered += claims;
+    if (batch === undefined || answer.status !== 200) {
+      this.#count(`${answer.status} ${/"(?:code|status)":"(\w+)"/.exec(answer.body)?.[1] ?? 'unreadable'}`, claims);
+    } else {
+      for (const { status, code } of (JSON.parse(answer.body) as Batch).claims) this.#count(`200 ${code ?? status}`, 1);
+    }
+  }
+
+  #count(answer: string, claims: number): void {
+    this.#answers[answer] = (this.#answers[answer] ?? 0) + claims;
+  }
+
+  async #claim(client: Client): Promise<Answer | undefined> {
+    const path = `/v1/coupons/${this.#couponId()}/claims`;
+    return await this.#send(client, path, { 'x-user-id': this.#nextUser() });
+  }
+
+  async #claimAll(client: Client, claims: number): Promise<Answer | undefined> {
+    const path = `/v1/coupons/${this.#couponId()}/claims:batch`;
+    const users = Array.from({ length: claims }, () => this.#nextUser());
+    return await this.#send(client, path, { 'content-type': 'application/json' }, JSON.stringify({ users }));
+  }
+
+  #couponId(): string {
+    const { couponId, coupons = 1 } = this.#job;
+    return coupons === 1 ? couponId : `${couponId}-${this.#sent % coupons}`;
+  }
+
+  #nextUser(): string {
+    const { userPrefix, firstUser = 0 } = this.#job;
+    return `${userPrefix}${firstUser + this.#sent++}`;
+  }
+
+  /**
+   * Undefined when there was no answer. undici's lowest layer: `request` costs twice the CPU, which on a small machine is taken
+   * from what is measured.
+   */
+  #send(client: Client, path: string, headers: Record<string, string>, json?: string): Promise<Answer | undefined> {
+    return new Promise((resolve) => {
+      let status = 0;
+      let body = '';
+      client.dispatch(
+        { method: 'POST', path, headers, ...(json !== undefined && { body: json }) },
+        {
+          // By this undici tells its handlers of today from those of old.
+          onRequestStart: () => undefined,
+          onResponseStart: (_controller, statusCode) => {
+            status = statusCode;
+          },
+          onResponseData: (_controller, chunk) => {
+            body += chunk.toString('latin1');
+          },
+          onResponseEnd: () => resolve({ status, body }),
+          onResponseError: (_controller, error) => {
+            const code = (error as NodeJS.ErrnoException).code ?? error.name;
+            this.#failures[code] = (this.#failures[code] ?? 0) + 1;
+            resolve(undefined);
+          },
+        },
+      );
+    });
+  }
+}
+
+async function open(client: Client): Promise<void> {
+  const { body } = await client.request({ method: 'GET', path: '/healthz' });
+  await body.dump();
 }
 
 async function receive<K extends ToLoad['kind']>(kind: K): Promise<Extract<ToLoad, { kind: K }>> {
@@ -33,73 +151,10 @@ function send(message: FromLoad): void {
   process.send?.(message);
 }
 
-/** One request on each connection opens it. */
-async function connect({ url, connections, requests }: LoadJob): Promise<Client[]> {
-  const options = { pipelining: 1, headersTimeout: REQUEST_TIMEOUT_MS, bodyTimeout: REQUEST_TIMEOUT_MS };
-  const clients = Array.from({ length: Math.min(connections, requests) }, () => new Client(url, options));
-  await Promise.all(
-    clients.map(async (client) => {
-      const { body } = await client.request({ method: 'GET', path: '/healthz' });
-      await body.dump();
-    }),
-  );
-  return clients;
-}
-
-async function run({ couponId, userPrefix, requests }: LoadJob, clients: readonly Client[]): Promise<LoadResult> {
-  const path = `/v1/coupons/${couponId}/claims`;
-  const latencies = new Float64Array(requests);
-  const answers: Record<string, number> = {};
-  const startedAt = performance.now();
-  let sent = 0;
-  let answered = 0;
-
-  const askOneByOne = async (client: Client): Promise<void> => {
-    while (sent < requests && performance.now() - startedAt < JOB_TIMEOUT_MS) {
-      const userId = `${userPrefix}${sent++}`;
-      const askedAt = performance.now();
-      const answer = await ask(client, path, userId);
-      if (answer === undefined) continue;
-      answers[answer] = (answers[answer] ?? 0) + 1;
-      latencies[answered++] = performance.now() - askedAt;
-    }
-  };
-  await Promise.all(clients.map(askOneByOne));
-
-  const sorted = latencies.subarray(0, answered).sort();
-  return {
-    answers,
-    unanswered: requests - answered,
-    durationMs: performance.now() - startedAt,
-    latencyMs: {
-      p50: answered === 0 ? 0 : percentileOf(sorted, 0.5),
-      p99: answered === 0 ? 0 : percentileOf(sorted, 0.99),
-    },
-  };
-}
-
-/**
- * `201 claimed`, `409 sold_out`, … or undefined when there was no answer. undici's lowest layer: `request` costs twice the
- * CPU, which on a small machine is taken from what is measured.
- */
-function ask(client: Client, path: string, userId: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    let status = 0;
-    let body = '';
-    client.dispatch(
-      { method: 'POST', path, headers: { 'x-user-id': userId } },
-      {
-        // By this undici tells its handlers of today from those of old.
-        onRequestStart: () => undefined,
-        onResponseStart: (_controller, statusCode) => {
-          status = statusCode;
-        },
-        onResponseData: (_controller, chunk) => {
-          body += chunk.toString('latin1');
-        },
-        onResponseEnd: () => resolve(`${status} ${/"(?:code|status)":"(\w+)"/.exec(body)?.[1] ?? 'unreadable'}`),
-        onResponseError: () => resolve(undefined),
-      },
-    );
-  });
+for (;;) {
+  const load = new Load(await receive('connect'));
+  await load.connect();
+  send({ kind: 'connected' });
+  await receive('go');
+  send({ kind: 'done', ...(await load.run()) });
 }
