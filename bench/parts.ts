@@ -1,7 +1,9 @@
 // The parts of the benchmark, in the order in which they run and are reported. A new part is a line here.
+import { BATCHES } from './batch.js';
+import { BURST } from './burst/part.js';
 import { CLAIMS } from './claims-part.js';
 import type { Part } from './part.js';
 import { RAW } from './raw.js';
 import { SCRIPTS } from './scripts-part.js';
 
-export const PARTS: readonly Part[] = [CLAIMS, SCRIPTS, RAW];
+export const PARTS: readonly Part[] = [CLAIMS, SCRIPTS, RAW, BATCHES, BURST];

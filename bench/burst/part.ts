@@ -58,7 +58,7 @@ export const BURST: Part = {
       checkOpenFiles(scale, workers);
       report('starting a service');
       const environment = { CLAIM_TIMEOUT_MS: String(CLAIM_TIMEOUT_MS) };
-      const service = keep(await startService({ ...context, execArgv: [], workers, environment }));
+      const service = keep(await startService({ ...context, workers, environment }));
       const crowds = Array.from({ length: scale.crowds }, () => keep(new Child({ script: 'burst/crowd', signal })));
       const bursts: Burst[] = [];
       for (let round = 0; round <= rounds; round++) {
