@@ -111,7 +111,8 @@ async function startOnce({ workers, execArgv, environment, log, signal }: Servic
     if (own.some(([, list]) => list.length === 0)) {
       throw new Error(`not every process of the service was found: ${JSON.stringify(pids)}`);
     }
-    databases = new Databases({ redisUrl, mysqlUrl, shardCount: SHARD_COUNT, log, signal });
+    const shardCount = Number(environment?.['SHARD_COUNT'] ?? SHARD_COUNT);
+    databases = new Databases({ redisUrl, mysqlUrl, shardCount, log, signal });
     const admin: Service['admin'] = async (method, path, body) => askAdmin(adminPort, adminToken, method, path, body);
     return {
       url: `http://127.0.0.1:${port}`,

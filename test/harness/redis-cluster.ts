@@ -6,14 +6,11 @@ import { findFreePort } from '../../platform/embedded/free-port.js';
 import { createLog } from '../../platform/log.js';
 import type { RedisServer } from '../../platform/redis.js';
 import { connectRedis, isCluster, whenRedisReady } from '../../platform/redis.js';
+import { joinCluster, nodeConfiguration } from '../../verify/redis-cluster.js';
 import { atEndOfFile } from './cleanup.js';
 import type { TestServer } from './servers.js';
 import { startTestRedis } from './servers.js';
-import { waitFor } from './wait-for.js';
 
-const SLOTS = 16_384;
-/** After this long without an answer a node counts as gone; the election adds about a second. */
-const NODE_TIMEOUT_MS = 1_000;
 const CALL_TIMEOUT_MS = 10_000;
 
 export interface ClusterNode {
@@ -41,33 +38,15 @@ export async function startTestCluster({ masters = 3 } = {}): Promise<TestCluste
   }
   const [first] = nodes;
   if (first === undefined) throw new Error('a cluster has nodes');
-  const [owners, replicas] = [nodes.slice(0, masters), nodes.slice(masters)];
-  for (const [number, { redis }] of nodes.entries()) {
-    await redis.call('CLUSTER', 'SET-CONFIG-EPOCH', number + 1);
-    if (number < masters) {
-      const [from, to] = [number, number + 1].map((part) => Math.floor((part * SLOTS) / masters));
-      await redis.call('CLUSTER', 'ADDSLOTSRANGE', from ?? 0, (to ?? 0) - 1);
-    }
-    // Everybody meets everybody, so that nobody waits for gossip.
-    for (const [other, { server }] of nodes.entries()) {
-      if (other < number) await redis.call('CLUSTER', 'MEET', '127.0.0.1', portOf(server), busPorts[other] ?? 0);
-    }
-  }
-  const known = async ({ redis }: ClusterNode): Promise<boolean> =>
-    ((await redis.call('CLUSTER', 'INFO')) as string).includes(`cluster_known_nodes:${nodes.length}\r`);
-  await waitFor(async () => (await Promise.all(nodes.map(known))).every(Boolean), { what: 'the nodes to meet' });
-  for (const [number, { redis }] of replicas.entries()) {
-    const master = (await owners[number]?.redis.call('CLUSTER', 'MYID')) as string;
-    await waitFor(async () => (await redis.call('CLUSTER', 'REPLICATE', master)) === 'OK', { what: 'a replica' });
-  }
-  const settled = async ({ redis }: ClusterNode): Promise<boolean> => {
-    const [cluster, replication] = [(await redis.call('CLUSTER', 'INFO')) as string, await redis.info('replication')];
-    const inStep = replication.includes('master_link_status:up') || replication.includes('connected_slaves:1');
-    return cluster.includes('cluster_state:ok') && cluster.includes(`cluster_size:${masters}\r`) && inStep;
-  };
-  await waitFor(async () => (await Promise.all(nodes.map(settled))).every(Boolean), { what: 'the cluster to settle' });
+  await joinCluster(
+    nodes.map(({ server, redis }, number) => ({ redis, port: portOf(server), busPort: busPorts[number] ?? 0 })),
+    masters,
+  );
   return {
-    url: owners.map(({ server }) => server.url).join(','),
+    url: nodes
+      .slice(0, masters)
+      .map(({ server }) => server.url)
+      .join(','),
     nodes,
     masterOf: async (key) => {
       const slot = Number(
@@ -85,19 +64,7 @@ export async function startTestCluster({ masters = 3 } = {}): Promise<TestCluste
 }
 
 async function startNode(password: string, busPort: number): Promise<ClusterNode> {
-  const more = [
-    'cluster-enabled yes',
-    `cluster-port ${busPort}`,
-    `cluster-node-timeout ${NODE_TIMEOUT_MS}`,
-    // The other shards go on while the slots of one master are served by nobody.
-    'cluster-require-full-coverage no',
-    'cluster-allow-replica-migration no',
-    // However far behind: what it does not have is for the service to bring back.
-    'cluster-replica-validity-factor 0',
-    'repl-diskless-sync-delay 0',
-    `masterauth ${password}`,
-  ];
-  const server = await startTestRedis({ password, more });
+  const server = await startTestRedis({ password, more: nodeConfiguration(password, busPort) });
   const redis = connectRedis(
     server.url,
     { kind: 'request', commandTimeoutMs: CALL_TIMEOUT_MS },
