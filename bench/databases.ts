@@ -6,7 +6,7 @@ import type { Log } from '../platform/log.js';
 import type { Pool, RowDataPacket } from '../platform/mysql.js';
 import { createMysqlPool } from '../platform/mysql.js';
 import type { Redis } from '../platform/redis.js';
-import { connectRedis, whenRedisReady } from '../platform/redis.js';
+import { connectRedis, mastersOf, whenRedisReady } from '../platform/redis.js';
 
 const REDIS_TIMEOUT_MS = 5_000;
 const OUTBOX_TIMEOUT_MS = 120_000;
@@ -48,7 +48,7 @@ export class Databases {
 
   async versions(): Promise<Versions> {
     await whenRedisReady(this.#redis, REDIS_TIMEOUT_MS);
-    const redis = /redis_version:(\S+)/.exec(await this.#redis.info('server'))?.[1] ?? 'unknown';
+    const redis = /redis_version:(\S+)/.exec((await this.#infoOfRedis('server')).join())?.[1] ?? 'unknown';
     const [rows] = await this.#mysql.query<RowDataPacket[]>('SELECT VERSION() AS version');
     return { redis, mariadb: String(rows[0]?.['version']) };
   }
@@ -65,12 +65,17 @@ export class Databases {
   }
 
   async counters(): Promise<Counters> {
-    const stats = await this.#redis.info('commandstats');
+    const stats = await this.#infoOfRedis('commandstats');
     const [rows] = await this.#mysql.query<RowDataPacket[]>("SHOW GLOBAL STATUS LIKE 'Com_commit'");
     return {
-      scriptCalls: Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0),
+      scriptCalls: stats.reduce((sum, one) => sum + Number(/cmdstat_evalsha:calls=(\d+)/.exec(one)?.[1] ?? 0), 0),
       commits: Number(rows[0]?.['Value']),
     };
+  }
+
+  /** Of the server there is, or of each master of a cluster. */
+  async #infoOfRedis(section: string): Promise<string[]> {
+    return await Promise.all(mastersOf(this.#redis).map((server) => server.info(section)));
   }
 
   async close(): Promise<void> {

@@ -43,7 +43,11 @@ export class LoadGenerator {
 }
 
 /** A sentence when not every claim of the job got the one answer that it had to get; else none. */
-export function complaintsOf(what: string, { answers, unanswered, failures }: LoadResult, expected: string): string[] {
+export function complaintsOf(
+  what: string,
+  { answers, unanswered, failures }: Pick<LoadResult, 'answers' | 'unanswered' | 'failures'>,
+  expected: string,
+): string[] {
   const asExpected = unanswered === 0 && Object.keys(answers).every((answer) => answer === expected);
   if (asExpected) return [];
   const without = unanswered === 0 ? '' : `, ${unanswered} without an answer ${JSON.stringify(failures)}`;

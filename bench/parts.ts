@@ -2,8 +2,11 @@
 import { BATCHES } from './batch.js';
 import { BURST } from './burst/part.js';
 import { CLAIMS } from './claims-part.js';
+import { CLUSTER } from './cluster.js';
+import { DRAIN } from './drain.js';
+import { LATENCY } from './latency.js';
 import type { Part } from './part.js';
 import { RAW } from './raw.js';
 import { SCRIPTS } from './scripts-part.js';
 
-export const PARTS: readonly Part[] = [CLAIMS, SCRIPTS, RAW, BATCHES, BURST];
+export const PARTS: readonly Part[] = [CLAIMS, SCRIPTS, RAW, BATCHES, BURST, LATENCY, DRAIN, CLUSTER];

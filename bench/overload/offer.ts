@@ -2,6 +2,7 @@
 // is late does not keep others from coming. Counts what is answered when, and how long it took. Loopback only.
 import { once } from 'node:events';
 import { Client } from 'undici';
+import { sendClaim } from '../claim-request.js';
 import { percentileOf } from '../statistics.js';
 import type { Answers, Offer, Outcome } from './offer-job.js';
 
@@ -13,7 +14,6 @@ process.on('disconnect', () => process.exit());
 
 class Crowd {
   readonly #offer: Offer;
-  readonly #path: string;
   readonly #idle: Client[] = [];
   readonly #clients: Client[] = [];
   readonly #served: number[] = [];
@@ -27,7 +27,6 @@ class Crowd {
 
   constructor(offer: Offer) {
     this.#offer = offer;
-    this.#path = `/v1/coupons/${offer.couponId}/claims`;
   }
 
   async run(): Promise<Outcome> {
@@ -64,33 +63,16 @@ class Crowd {
     const userId = `${this.#offer.userPrefix}${this.#sent++}`;
     const askedAt = performance.now();
     if (askedAt >= this.#countFrom) this.#sentCounted++;
-    let status = 0;
-    let body = '';
-    client.dispatch(
-      { method: 'POST', path: this.#path, headers: { 'x-user-id': userId } },
-      {
-        // By this undici tells its handlers of today from those of old.
-        onRequestStart: () => undefined,
-        onResponseStart: (_controller, statusCode) => {
-          status = statusCode;
-        },
-        onResponseData: (_controller, chunk) => {
-          body += chunk.toString('latin1');
-        },
-        onResponseEnd: () => this.#answered(client, status, body, askedAt),
-        onResponseError: () => this.#answered(client, 0, '', askedAt),
-      },
-    );
+    sendClaim(client, this.#offer.couponId, userId, (answer) => this.#answered(client, answer, askedAt));
   }
 
-  #answered(client: Client, status: number, body: string, askedAt: number): void {
+  #answered(client: Client, answer: string | undefined, askedAt: number): void {
     const now = performance.now();
     if (this.#ended) return;
     if (now >= this.#countFrom) {
-      if (status === 0) this.#unanswered++;
+      if (answer === undefined) this.#unanswered++;
       else {
-        (status < 500 ? this.#served : this.#refused).push(now - askedAt);
-        const answer = `${status} ${/"(?:code|status)":"(\w+)"/.exec(body)?.[1] ?? 'unreadable'}`;
+        (answer.startsWith('5') ? this.#refused : this.#served).push(now - askedAt);
         this.#answers[answer] = (this.#answers[answer] ?? 0) + 1;
       }
     }

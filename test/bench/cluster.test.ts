@@ -1,0 +1,15 @@
+import { expect, it } from 'vitest';
+import { CLUSTER } from '../../bench/cluster.js';
+import { measureShort, PART_TIMEOUT_MS } from './short-part.js';
+
+it('shows how claims spread over the masters of a cluster', { timeout: PART_TIMEOUT_MS }, async () => {
+  const { problems, raw } = await measureShort(CLUSTER);
+  // Also says that no master was left out, and that one coupon was on one master.
+  expect(problems).toEqual([]);
+  const [round] = raw as Record<'many' | 'one', { claims: number; scriptCalls: number }[]>[];
+  for (const done of [round?.many, round?.one]) {
+    expect(done).toHaveLength(3);
+    expect(done?.reduce((sum, { claims }) => sum + claims, 0)).toBe(600);
+    for (const { scriptCalls } of done ?? []) expect(scriptCalls).toBeGreaterThan(0);
+  }
+});
