@@ -1,5 +1,6 @@
-// CPU time of processes and of the whole machine, as the kernel counts it. Linux only (/proc).
+// CPU time of processes and of the whole machine, as the kernel counts it, and of Redis as it counts itself. Linux only (/proc).
 import { readFileSync } from 'node:fs';
+import type { Redis } from '../platform/redis.js';
 
 /** USER_HZ, the unit of the times in /proc, is 100 on every architecture that Node runs on (proc(5), `getconf CLK_TCK`). */
 const MICROS_PER_TICK = 1_000_000 / 100;
@@ -44,4 +45,17 @@ export function machineTime(): MachineTime {
   const total = ticks.reduce((sum, value) => sum + value, 0);
   const idle = (ticks[3] ?? 0) + (ticks[4] ?? 0);
   return { total: total * MICROS_PER_TICK, busy: (total - idle) * MICROS_PER_TICK };
+}
+
+/** µs that redis-server has used since its start, all threads: the same time as in /proc, but finer than a clock tick. */
+export async function redisCpuMicros(redis: Redis): Promise<number> {
+  return redisCpuMicrosIn(await redis.info('cpu'));
+}
+
+/** The same in the text of `INFO cpu`. */
+export function redisCpuMicrosIn(info: string): number {
+  const seconds = ['used_cpu_user', 'used_cpu_sys'].map((name) =>
+    Number(new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1]),
+  );
+  return seconds.reduce((sum, value) => sum + value, 0) * 1_000_000;
 }

@@ -9,7 +9,7 @@ import { connectMysql } from '../platform/mysql.js';
 import type { Redis } from '../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../platform/redis.js';
 import { auditProblems } from './audit.js';
-import type { CpuMicros } from './claims-result.js';
+import type { CpuMicros } from './service-cpu.js';
 import { cpuMicrosOf } from './cpu.js';
 import { complaintsOf, LoadGenerator } from './load-generator.js';
 import { MultiRowInsert } from './multi-row-insert.js';

@@ -2,6 +2,7 @@
 // loopback, opened before the clock runs. Does one job after another, each bounded in requests and time; ends when the
 // benchmark does.
 import { once } from 'node:events';
+import { SignJWT } from 'jose';
 import { Client } from 'undici';
 import type { FromLoad, LoadJob, LoadResult, ToLoad } from './load-job.js';
 import { percentileOf } from './statistics.js';
@@ -27,6 +28,7 @@ class Load {
   readonly #answers: Record<string, number> = {};
   readonly #failures: Record<string, number> = {};
   readonly #latencies: Float64Array;
+  readonly #tokens = new Map<string, string>();
   #clients: readonly Client[] = [];
   #sent = 0;
   #answered = 0;
@@ -44,6 +46,19 @@ class Load {
     const count = Math.min(connections, this.#latencies.length);
     this.#clients = Array.from({ length: count }, () => new Client(url, options));
     await Promise.all(this.#clients.map(open));
+    await this.#signTokens();
+  }
+
+  /** Before the clock runs: a token takes as much time to sign as a claim to answer. */
+  async #signTokens(): Promise<void> {
+    const { identity, requests, userPrefix, firstUser = 0 } = this.#job;
+    if (identity === undefined || !('jwtSecret' in identity)) return;
+    const key = Buffer.from(identity.jwtSecret);
+    const sign = async (userId: string): Promise<void> => {
+      const token = new SignJWT({ sub: userId }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('1h');
+      this.#tokens.set(userId, await token.sign(key));
+    };
+    await Promise.all(Array.from({ length: requests }, (_, i) => sign(`${userPrefix}${firstUser + i}`)));
   }
 
   async run(): Promise<LoadResult> {
@@ -86,7 +101,14 @@ class Load {
 
   async #claim(client: Client): Promise<Answer | undefined> {
     const path = `/v1/coupons/${this.#couponId()}/claims`;
-    return await this.#send(client, path, { 'x-user-id': this.#nextUser() });
+    return await this.#send(client, path, this.#identify(this.#nextUser()));
+  }
+
+  #identify(userId: string): Record<string, string> {
+    const { identity } = this.#job;
+    if (identity === undefined) return { 'x-user-id': userId };
+    if ('gatewayToken' in identity) return { 'x-user-id': userId, 'x-gateway-token': identity.gatewayToken };
+    return { authorization: `Bearer ${this.#tokens.get(userId) ?? ''}` };
   }
 
   async #claimAll(client: Client, claims: number): Promise<Answer | undefined> {

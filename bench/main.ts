@@ -20,6 +20,8 @@ import { runParts } from './run.js';
 
 /** Above it the ledger's window (LEDGER_WINDOW, 100,000) could end a round. */
 const REQUESTS_MAX = 100_000;
+/** With both at their most a coupon has to have stock for five million claims, and ten is what one may have. */
+const ROUNDS_MAX = 50;
 const DEFAULTS = { full: { rounds: 5, requests: 20_000 }, short: { rounds: 1, requests: 2_000 } } as const;
 
 interface Options {
@@ -40,7 +42,7 @@ const program = new Command('npm run bench --')
   .description('Measures what a claim costs, side by side with other designs, and how every target stands.')
   .addOption(new Option('--only <part...>', 'run only these parts').choices(PARTS.map(({ name }) => name)))
   .option('--short', 'everything as small as it gets: shows that it runs, its figures mean nothing')
-  .option('--rounds <n>', 'rounds that are measured, after one that is not (default: 5)', whole(1, 100))
+  .option('--rounds <n>', 'rounds that are measured, after one that is not (default: 5)', whole(1, ROUNDS_MAX))
   .option('--requests <n>', 'requests of one load in one round (default: 20000)', whole(1_000, REQUESTS_MAX))
   .option('--connections <n>', 'connections, each with one request at a time', whole(1, 2_000), 256)
   .option('--workers <n>', 'http workers of the service (WEB_CONCURRENCY), and of the baseline', whole(1, 64), 1)

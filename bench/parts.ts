@@ -1,12 +1,12 @@
 // The parts of the benchmark, in the order in which they run and are reported. A new part is a line here.
 import { BATCHES } from './batch.js';
 import { BURST } from './burst/part.js';
-import { CLAIMS } from './claims-part.js';
 import { CLUSTER } from './cluster.js';
 import { DRAIN } from './drain.js';
 import { LATENCY } from './latency.js';
 import type { Part } from './part.js';
+import { PEERS } from './peers/peers.js';
 import { RAW } from './raw.js';
 import { SCRIPTS } from './scripts-part.js';
 
-export const PARTS: readonly Part[] = [CLAIMS, SCRIPTS, RAW, BATCHES, BURST, LATENCY, DRAIN, CLUSTER];
+export const PARTS: readonly Part[] = [PEERS, SCRIPTS, RAW, BATCHES, BURST, LATENCY, DRAIN, CLUSTER];

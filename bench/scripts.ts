@@ -1,21 +1,16 @@
 // Measures lua/claim.lua alone: what one claim costs redis-server, for batches of several sizes, on a private Redis with
 // nobody else. The same number of claims waits at any time, sent in smaller or larger batches.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { encodeClaims } from '../cluster/claims/claim-call.js';
 import { PendingClaim } from '../cluster/claims/mailbox.js';
 import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../coupons/keys.js';
 import { CODE } from '../lua/codes.js';
 import type { Scripts } from '../lua/scripts.js';
 import { loadScripts, runScript } from '../lua/scripts.js';
-import { thisMachine } from '../platform/embedded/executables.js';
-import { provideExecutables } from '../platform/embedded/provide-executables.js';
-import { redisProgram } from '../platform/embedded/redis-server.js';
-import { startOnFreePort } from '../platform/embedded/server-process.js';
 import type { Redis } from '../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../platform/redis.js';
+import { redisCpuMicros } from './cpu.js';
 import type { PartContext } from './part.js';
+import { startPrivateRedis } from './private-servers.js';
 import type { Spread } from './statistics.js';
 import { spreadOf } from './statistics.js';
 
@@ -64,31 +59,17 @@ export async function measureScripts(options: PartContext): Promise<ScriptResult
 
 async function onPrivateRedis<T>(
   persistence: Persistence,
-  { report, log, signal }: PartContext,
+  context: PartContext,
   work: (redis: Redis) => Promise<T>,
 ): Promise<T> {
-  const { redis: executable } = await provideExecutables({
-    redis: true,
-    mysql: false,
-    machine: thisMachine(),
-    report,
-    signal,
-  });
-  if (executable === undefined) throw new Error('Redis was asked for');
-  const dir = await mkdtemp(join(tmpdir(), 'stampede-bench-'));
+  const server = await startPrivateRedis({ persistence: persistence === 'always' }, context);
+  const redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: COMMAND_TIMEOUT_MS }, context.log);
   try {
-    const program = await redisProgram({ dir, executable, persistence: persistence === 'always' }, log);
-    const server = await startOnFreePort(program, { log, report, signal });
-    const redis = connectRedis(server.url, { kind: 'request', commandTimeoutMs: COMMAND_TIMEOUT_MS }, log);
-    try {
-      await whenRedisReady(redis, READY_TIMEOUT_MS);
-      return await work(redis);
-    } finally {
-      redis.disconnect();
-      await server.stop();
-    }
+    await whenRedisReady(redis, READY_TIMEOUT_MS);
+    return await work(redis);
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    redis.disconnect();
+    await server.stop();
   }
 }
 
@@ -148,7 +129,7 @@ async function measure(
   claims: number,
 ): Promise<number> {
   const couponId = outcome === 'sold_out' ? 'gone' : 'sale';
-  const before = await cpuMicros(redis);
+  const before = await redisCpuMicros(redis);
   let next = 0;
   const sendOneByOne = async (): Promise<void> => {
     while (next < claims) {
@@ -160,7 +141,7 @@ async function measure(
     }
   };
   await Promise.all(Array.from({ length: Math.ceil(CLAIMS_IN_FLIGHT / batchSize) }, sendOneByOne));
-  return ((await cpuMicros(redis)) - before) / claims;
+  return ((await redisCpuMicros(redis)) - before) / claims;
 }
 
 /** One script call, encoded as the service does it. Resolves with the code of every claim. */
@@ -180,13 +161,4 @@ async function claim(
   ];
   if (code !== 0) throw new Error(`the script answered ${code}`);
   return users.map((_, i) => results[3 * i]);
-}
-
-/** The same time as in /proc, all threads, but in µs: a batch of 512 is shorter than a clock tick. */
-async function cpuMicros(redis: Redis): Promise<number> {
-  const info = await redis.info('cpu');
-  const seconds = ['used_cpu_user', 'used_cpu_sys'].map((name) =>
-    Number(new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1]),
-  );
-  return seconds.reduce((sum, value) => sum + value, 0) * 1_000_000;
 }

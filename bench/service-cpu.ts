@@ -1,10 +1,13 @@
 // CPU time of the service's processes, by their kind.
-import type { CpuMicros } from './claims-result.js';
 import { cpuMicrosOf } from './cpu.js';
-import type { ProcessKind, Service } from './service.js';
+import type { ProcessKind } from './service.js';
+
+/** Of µs, one number per kind of process. A peer's queue worker counts as its ledger. */
+export type CpuMicros = Partial<Readonly<Record<ProcessKind, number>>>;
+export type Pids = Partial<Readonly<Record<ProcessKind, readonly number[]>>>;
 
 /** µs that each kind has used since its processes started. */
-export function cpuMicrosByKind(pids: Service['pids']): CpuMicros {
+export function cpuMicrosByKind(pids: Pids): CpuMicros {
   const entries = Object.entries(pids) as [ProcessKind, readonly number[]][];
   return Object.fromEntries(
     entries.map(([kind, list]) => [kind, list.reduce((sum, pid) => sum + cpuMicrosOf(pid), 0)]),

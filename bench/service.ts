@@ -13,7 +13,7 @@ import { findFreePort } from '../platform/embedded/free-port.js';
 import { findRecorded, stopRecorded } from '../platform/embedded/process-record.js';
 import type { Log } from '../platform/log.js';
 import { packagePath } from '../platform/package-root.js';
-import type { Versions } from './databases.js';
+import type { Counters, Versions } from './databases.js';
 import { Databases } from './databases.js';
 
 const READY_LINE = 'stampede ready';
@@ -23,10 +23,11 @@ const READY_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 90_000;
 /** For a second wish, and for servers left behind. */
 const HURRY_TIMEOUT_MS = 15_000;
-const ADMIN_TIMEOUT_MS = 30_000;
+/** An audit reads every row. */
+const ADMIN_TIMEOUT_MS = 300_000;
 const POLL_MS = 25;
 const OUTPUT_CHARACTERS_MAX = 4_000;
-const SHARD_COUNT = 16;
+export const SHARD_COUNT = 16;
 
 export type ProcessKind = 'http' | 'redis' | 'ledger' | 'mariadb' | 'admin' | 'primary';
 
@@ -34,6 +35,8 @@ export interface ServiceOptions {
   readonly workers: number;
   /** Of the primary, inherited by its workers. */
   readonly execArgv: readonly string[];
+  /** The Node that runs it; default: this one. */
+  readonly node?: string;
   /** Settings of the service beyond those that every measurement has. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly log: Log;
@@ -50,7 +53,13 @@ export interface Service {
   readonly socketFolder: string;
   readonly databases: Databases;
   readonly versions: Versions;
-  createCoupon(couponId: string, total: number): Promise<void>;
+  /** Resolves when every claim that was granted is a row in MySQL. */
+  whenWritten(): Promise<void>;
+  /** µs that its Redis has used since its start. */
+  redisCpuMicros(): Promise<number>;
+  counters(): Promise<Counters>;
+  /** `ack`: acknowledgement level; default: that of the service. */
+  createCoupon(couponId: string, total: number, ack?: string): Promise<void>;
   /** The body of the answer of the admin API. Rejects on any but a 2xx. */
   admin(method: 'GET' | 'POST', path: string, body?: object): Promise<string>;
   /** Rolling, as on SIGHUP; resolves nothing: the service says itself how far it is. */
@@ -74,11 +83,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
 class PortTaken extends Error {}
 
-async function startOnce({ workers, execArgv, environment, log, signal }: ServiceOptions): Promise<Service> {
+async function startOnce({ workers, execArgv, node, environment, log, signal }: ServiceOptions): Promise<Service> {
   const dir = await mkdtemp(join(tmpdir(), 'stampede-bench-'));
   const [port, adminPort] = [await findFreePort(), await findFreePort()];
   const adminToken = randomBytes(16).toString('hex');
-  const child = spawn(process.execPath, [...execArgv, packagePath('bin', 'stampede.js'), 'start'], {
+  const child = spawn(node ?? process.execPath, [...execArgv, packagePath('bin', 'stampede.js'), 'start'], {
     cwd: dir,
     env: {
       PATH: process.env['PATH'],
@@ -112,17 +121,21 @@ async function startOnce({ workers, execArgv, environment, log, signal }: Servic
       throw new Error(`not every process of the service was found: ${JSON.stringify(pids)}`);
     }
     const shardCount = Number(environment?.['SHARD_COUNT'] ?? SHARD_COUNT);
-    databases = new Databases({ redisUrl, mysqlUrl, shardCount, log, signal });
+    const opened = new Databases({ redisUrl, mysqlUrl, shardCount, log, signal });
+    databases = opened;
     const admin: Service['admin'] = async (method, path, body) => askAdmin(adminPort, adminToken, method, path, body);
     return {
       url: `http://127.0.0.1:${port}`,
       pids,
       databaseUrls: { REDIS_URL: redisUrl, MYSQL_URL: mysqlUrl },
       socketFolder: join(dir, 'run'),
-      databases,
-      versions: await databases.versions(),
-      createCoupon: async (couponId, total) => {
-        await admin('POST', '/v1/coupons', { couponId, total });
+      databases: opened,
+      versions: await opened.versions(),
+      whenWritten: () => opened.whenWritten(),
+      counters: () => opened.counters(),
+      redisCpuMicros: () => opened.redisCpuMicros(),
+      createCoupon: async (couponId, total, ack) => {
+        await admin('POST', '/v1/coupons', { couponId, total, ...(ack !== undefined && { ack }) });
       },
       admin,
       reload: () => child.kill('SIGHUP'),
