@@ -1,7 +1,10 @@
 // Measures what the diagnostics cost on the claim path of the real service: CPU time of its http process per claim, with
-// the agent (recorder, vital signs, diagnostics thread) and without. Two services side by side, in turns, so that what
-// disturbs the machine disturbs both. `node dist/bench/recorder/claims.js [rounds] [requests of a
-// round]`. Exits 1 when over the budget.
+// the agent (recorder, vital signs, diagnostics thread) and without. Two processes of the same service differ by up to
+// 10 % for their whole life, far more than is looked for: so the agent of ONE process is stopped and started again
+// (switch.ts), in turns, in several services one after the other. `node dist/bench/recorder/claims.js [services] [rounds]
+// [requests of a round]`. Exits 1 when over the budget.
+import { readdirSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createLog } from '../../platform/log.js';
 import { Child } from '../child.js';
 import { cpuMicrosOf } from '../cpu.js';
@@ -10,44 +13,38 @@ import { startService } from '../service.js';
 import type { Service } from '../service.js';
 import { spreadOf } from '../statistics.js';
 
-const ROUNDS = 16;
-/** The first moments of a round are dearer, because the recorder takes more of a burst's beginning: long rounds say what goes on. */
-const REQUESTS_PER_ROUND = Number(process.argv[3] ?? 60_000);
+const SERVICES = 4;
+const ROUNDS = 8;
+const REQUESTS_PER_ROUND = 40_000;
 const WARM_UP_ROUNDS = 2;
 const CONNECTIONS = 128;
 /** Of the claim path, always on. */
 const RATIO_MAX = 1.03;
 const CONNECT_TIMEOUT_MS = 60_000;
 const JOB_TIMEOUT_MS = 180_000;
+const SWITCH_TIMEOUT_MS = 30_000;
+const POLL_MS = 20;
+/** A thread that has just started still compiles its pages: that is the price of a start, not of a claim. */
+const SETTLE_MS = 1_000;
 const COUPON = 'measured';
 const WHICH = ['off', 'on'] as const;
 type Which = (typeof WHICH)[number];
 
-const rounds = Number(process.argv[2] ?? ROUNDS);
+const [services = SERVICES, rounds = ROUNDS, requests = REQUESTS_PER_ROUND] = process.argv.slice(2).map(Number);
 const stopping = new AbortController();
 process.once('SIGINT', () => stopping.abort());
-const started: { stop(): Promise<void> }[] = [];
-try {
-  process.exitCode = (await measure()) <= RATIO_MAX ? 0 : 1;
-} finally {
-  for (const one of started.reverse()) await one.stop();
-}
+process.exitCode = (await measure()) <= RATIO_MAX ? 0 : 1;
 
 /** Prints both, and resolves with the median ratio. */
 async function measure(): Promise<number> {
-  const { signal } = stopping;
-  const services = { off: await start('off'), on: await start('on') };
-  const load = new Child({ script: 'load', signal });
-  started.push(load);
   const micros: Record<Which, number[]> = { off: [], on: [] };
-  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
-    // Each is first as often as the other.
-    for (const which of round % 2 === 0 ? WHICH : WHICH.toReversed()) {
-      const perClaim = await claimMicros(services[which], load, `round-${round}-`);
-      if (round >= 0) micros[which].push(perClaim);
-    }
+  for (let nth = 0; nth < services; nth++) {
+    const before = micros.on.length;
+    await measureService(micros);
+    const ratio = spreadOf(ratiosOf(micros).slice(before)).median;
+    console.error(`service ${nth + 1} of ${services}: ratio ${ratio.toFixed(3)}`);
   }
-  const ratios = spreadOf(micros.on.map((on, index) => on / (micros.off[index] ?? NaN)));
+  const ratios = spreadOf(ratiosOf(micros));
   const text = [
     `Node ${process.versions.node}, claims`,
     `off ${spreadOf(micros.off).median.toFixed(1)} µs`,
@@ -59,32 +56,64 @@ async function measure(): Promise<number> {
   return ratios.median;
 }
 
-async function start(diagnostics: Which): Promise<Service> {
+function ratiosOf({ on, off }: Readonly<Record<Which, readonly number[]>>): number[] {
+  return on.map((each, index) => each / (off[index] ?? NaN));
+}
+
+async function measureService(micros: Readonly<Record<Which, number[]>>): Promise<void> {
+  const { signal } = stopping;
   const service = await startService({
     workers: 1,
-    execArgv: [],
-    environment: { DIAGNOSTICS: diagnostics },
+    execArgv: ['--import', new URL('switch.js', import.meta.url).href],
     log: createLog('bench', 'silent'),
-    signal: stopping.signal,
+    signal,
   });
-  started.push(service);
-  await service.createCoupon(COUPON, REQUESTS_PER_ROUND * (rounds + WARM_UP_ROUNDS));
-  return service;
+  const load = new Child({ script: 'load', signal });
+  try {
+    await service.createCoupon(COUPON, 2 * requests * (rounds + WARM_UP_ROUNDS));
+    for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+      // Each is first as often as the other.
+      for (const which of round % 2 === 0 ? WHICH : WHICH.toReversed()) {
+        await turn(which, service);
+        const perClaim = await claimMicros(service, load, `round-${round}-${which}-`);
+        if (round >= 0) micros[which].push(perClaim);
+      }
+    }
+  } finally {
+    await load.stop();
+    await service.stop();
+  }
+}
+
+async function turn(which: Which, { pids, socketFolder }: Service): Promise<void> {
+  const isOn = (): boolean => readdirSync(socketFolder).some((name) => /^http.*\.sock$/.test(name));
+  const wanted = which === 'on';
+  const [pid] = pids.http;
+  if (isOn() !== wanted && pid !== undefined) {
+    process.kill(pid, 'SIGUSR2');
+    const deadline = Date.now() + SWITCH_TIMEOUT_MS;
+    while (isOn() !== wanted) {
+      if (Date.now() > deadline) throw new Error(`the diagnostics were not ${which} after ${SWITCH_TIMEOUT_MS} ms`);
+      await delay(POLL_MS);
+    }
+  }
+  // After every turn alike: a worker that has rested is dearer at first.
+  await delay(SETTLE_MS);
 }
 
 /** µs of CPU of the http process per claim of one round. */
 async function claimMicros({ url, pids, databases }: Service, load: Child, userPrefix: string): Promise<number> {
   await databases.whenWritten();
-  const job = { url, couponId: COUPON, userPrefix, requests: REQUESTS_PER_ROUND, connections: CONNECTIONS };
+  const job = { url, couponId: COUPON, userPrefix, requests, connections: CONNECTIONS };
   await ask(load, { kind: 'connect', ...job }, CONNECT_TIMEOUT_MS);
   const [pid = 0] = pids.http;
   const before = cpuMicrosOf(pid);
   const answer = await ask(load, { kind: 'go' }, JOB_TIMEOUT_MS);
   const used = cpuMicrosOf(pid) - before;
-  if (answer.kind !== 'done' || answer.answers['201 claimed'] !== REQUESTS_PER_ROUND) {
+  if (answer.kind !== 'done' || answer.answers['201 claimed'] !== requests) {
     throw new Error(`not every claim was granted: ${JSON.stringify(answer)}`);
   }
-  return used / REQUESTS_PER_ROUND;
+  return used / requests;
 }
 
 async function ask(load: Child, message: ToLoad, limitMs: number): Promise<FromLoad> {

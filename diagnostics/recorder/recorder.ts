@@ -5,8 +5,9 @@
 // Always on. What is recorded of very many is a sample (`promiseRate`), and what is shown is scaled to all. A resource
 // appears once it has outlived a sweep: `created` and `ended` of a site count only those.
 import type { RecorderSnapshot, TraceMode, TraceResult } from '../model.js';
+import { watchAbortSignals } from './abort-signals.js';
+import { watchEmitters } from './emitters.js';
 import { watchHandles } from './handles.js';
-import { watchListeners } from './listeners.js';
 import { watchPromises } from './promises.js';
 import { Sampler } from './sampler.js';
 import { SiteTable } from './site-table.js';
@@ -14,8 +15,11 @@ import { SourceMaps } from './source-map.js';
 import { watchTimers } from './timers.js';
 import { Trace } from './trace.js';
 
-/** Stacks per second for promises: at 10 to 20 µs each 0.2 to 0.4 % of a core. */
-const PROMISE_STACKS_PER_SECOND_MAX = 200;
+/**
+ * Stacks per second for promises: 0.3 % of a core. Taken now and then, between other work, one costs some 30 µs (median in an
+ * `http` worker under load); in a tight loop it is 5.
+ */
+const PROMISE_STACKS_PER_SECOND_MAX = 100;
 /** The same, for each of timers, handles and listeners. */
 const OTHER_STACKS_PER_SECOND_MAX = 50;
 /**
@@ -80,6 +84,7 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
     const now = performance.now();
     const elapsedMs = Math.max(1, now - sweptAt);
     table.sweep();
+    emitters.sweep();
     const { user, system } = process.cpuUsage(used);
     const share = Math.min(1, Math.max(BUDGET_SHARE_MIN, (user + system) / MICROS_PER_MS / elapsedMs));
     for (const each of Object.values(samplers)) each.adjust(elapsedMs, each === samplers.promises ? share : 1);
@@ -89,11 +94,13 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
   const sweeping = setInterval(sweep, options.sweepMs ?? SWEEP_MS).unref();
 
   const promises = watchPromises({ table, sampler: samplers.promises });
+  const emitters = watchEmitters({ table, sampler: samplers.listeners });
   const undo = [
     () => promises.stop(),
     watchTimers({ table, sampler: samplers.timers, promises }),
     watchHandles({ table, sampler: samplers.handles }),
-    watchListeners({ table, sampler: samplers.listeners }),
+    () => emitters.stop(),
+    watchAbortSignals({ table, sampler: samplers.listeners }),
   ];
   let trace: { readonly window: Trace; readonly limit: NodeJS.Timeout; result: TraceResult | undefined } | undefined;
   let isRunning = true;

@@ -5,6 +5,8 @@
 const BURST_MIN = 200;
 /** Shares of the budget after which a burst within one interval makes the sampling twice as sparse, again and again. */
 const BURST_STEPS_PER_BUDGET = 8;
+/** In a pause the sampling becomes dense again step by step: load that comes back soon does not cost the beginning of a burst again. */
+const RATE_HALVES_IN_MS = 500;
 const MS_PER_SECOND = 1_000;
 
 export interface SamplerOptions {
@@ -63,7 +65,9 @@ export class Sampler {
   adjust(elapsedMs: number, share = 1): void {
     const seconds = elapsedMs / MS_PER_SECOND;
     this.#perSecond = this.#taken / seconds;
-    this.rate = Math.max(1, Math.ceil(this.#seen / seconds / (this.#perSecondMax * share)));
+    const wanted = this.#seen / seconds / (this.#perSecondMax * share);
+    const least = this.rate / 2 ** (elapsedMs / RATE_HALVES_IN_MS);
+    this.rate = Math.max(1, Math.ceil(wanted), Math.floor(least));
     this.#left = Math.min(this.#left, 2 * this.rate);
     this.#seen = 0;
     this.#taken = 0;

@@ -18,7 +18,7 @@ export interface ReadStack {
   readonly builtin: string | undefined;
 }
 
-/** Costs 5 to 20 µs. The text of the error is never made. */
+/** Costs some 30 µs between other work, 5 in a tight loop. The text of the error is never made. */
 export function captureStack(): Error {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = CAPTURE_DEPTH;

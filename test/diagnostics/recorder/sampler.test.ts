@@ -51,9 +51,17 @@ describe('the sampler', () => {
     run(sampler, 100_000);
     sampler.adjust(1_000);
     expect(sampler.rate).toBeGreaterThan(100);
-    sampler.adjust(1_000);
+    for (let second = 0; second < 6; second++) sampler.adjust(1_000);
     expect(sampler.rate).toBe(1);
     expect(run(sampler, 10).taken).toBeGreaterThanOrEqual(9);
+  });
+
+  it('does not begin anew with a load that pauses for a second', () => {
+    const sampler = new Sampler({ perSecondMax: PER_SECOND_MAX, random: lehmer() });
+    const first = run(sampler, 100_000).taken;
+    sampler.adjust(1_000);
+    sampler.adjust(1_000);
+    expect(run(sampler, 100_000).taken).toBeLessThan((first * 2) / 3);
   });
 
   it('meets every line of code that makes promises in a fixed rhythm', () => {

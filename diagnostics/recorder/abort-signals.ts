@@ -1,15 +1,13 @@
-// Watches listeners that pile up: on EventEmitters, on AbortSignals, and signals derived from one by AbortSignal.any.
-// A listener costs a comparison; only those beyond a dozen of one event on one emitter are recorded, because no leak
-// has fewer. Writes into the site table only, and keeps no emitter, listener or signal alive.
-import { EventEmitter, getEventListeners } from 'node:events';
+// Watches what piles up on AbortSignals that live long: 'abort' listeners, and signals derived from one by AbortSignal.any.
+// A listener costs a count; only those beyond the usual number on one signal are recorded. Writes into the site table only,
+// and keeps no listener and no signal alive.
+import { getEventListeners } from 'node:events';
+import { USUAL_LISTENERS } from './emitters.js';
 import type { Sampler } from './sampler.js';
 import type { SiteTable } from './site-table.js';
 import { Entry } from './site-table.js';
 import { captureStack } from './stack.js';
 import { replaceFunction } from './wrap.js';
-
-/** Node itself warns beyond 10 listeners (EventEmitter.defaultMaxListeners). */
-const USUAL_LISTENERS = 10;
 
 /** A list of a signal's listeners is made again after this long: it costs more the longer it is. */
 const LIST_VALID_MS = 100;
@@ -21,50 +19,16 @@ const LIST_VALID_MS = 100;
 const CLEANED_FROM_MAJOR = 22;
 const KEEPS_DEPENDANTS = Number.parseInt(process.versions.node, 10) < CLEANED_FROM_MAJOR;
 
-interface Emitter {
-  readonly _events?: Readonly<Record<string | symbol, unknown>>;
-}
-
-type Add = (this: Emitter, event: unknown, listener: unknown) => unknown;
 type Listen = (this: EventTarget, ...args: unknown[]) => void;
 type Derive = (this: unknown, signals: Iterable<AbortSignal>) => AbortSignal;
 
-export interface ListenerWatchOptions {
+export interface AbortSignalWatchOptions {
   readonly table: SiteTable;
   readonly sampler: Sampler;
 }
 
 /** Gives back what undoes it. */
-export function watchListeners({ table, sampler }: ListenerWatchOptions): () => void {
-  const record = (type: string, listener: object, isLive: (listener: object) => boolean): void => {
-    const weight = sampler.take();
-    if (weight === 0) return;
-    table.add(
-      new Entry({ kind: 'listener', type, details: {}, weight, stack: captureStack(), target: listener, isLive }),
-    );
-  };
-
-  const onAdded = (emitter: Emitter, event: unknown): void => {
-    if (typeof event !== 'string') return;
-    const listeners: unknown = emitter._events?.[event];
-    if (!Array.isArray(listeners) || listeners.length <= USUAL_LISTENERS) return;
-    // As it was added: for `once` it is the wrapper that Node has just made.
-    const added: unknown = listeners.at(-1);
-    if (typeof added !== 'function') return;
-    const held = new WeakRef(emitter);
-    record(`'${event}' listener`, added, (listener) => {
-      const now: unknown = held.deref()?._events?.[event];
-      return now === listener || (Array.isArray(now) && now.includes(listener));
-    });
-  };
-
-  const adding = (original: Add): Add =>
-    function added(this: Emitter, event, listener) {
-      const result = original.call(this, event, listener);
-      onAdded(this, event);
-      return result;
-    };
-
+export function watchAbortSignals({ table, sampler }: AbortSignalWatchOptions): () => void {
   const abortLists = new AbortLists();
   const onAbortListener = (signal: AbortSignal): void => {
     if (abortLists.added(signal) <= USUAL_LISTENERS) return;
@@ -104,8 +68,6 @@ export function watchListeners({ table, sampler }: ListenerWatchOptions): () => 
   };
 
   const undo = [
-    replaceFunction(EventEmitter.prototype, 'on', adding),
-    replaceFunction(EventEmitter.prototype, 'addListener', adding),
     replaceFunction<Listen>(
       EventTarget.prototype,
       'addEventListener',
