@@ -1,6 +1,8 @@
 // The actor of the role `admin`: coupons and admin API, started and drained together.
+import { refuseNewerSchema } from '../../workers/migrations/migrate.js';
 import { createCoupons } from '../../coupons/mysql-redis-coupons.js';
 import { ConfigurationError } from '../../platform/errors.js';
+import type { Log } from '../../platform/log.js';
 import type { ActorFactory } from '../actor.js';
 import { socketFolder } from '../diagnostics.js';
 import { drain, listen } from '../http/listener.js';
@@ -21,6 +23,7 @@ export const createActor: ActorFactory = ({ settings, log, metrics, cluster }) =
   });
   return {
     async start() {
+      if (settings.mysqlUrl !== undefined) await refuseRollback(settings.mysqlUrl, log);
       await coupons.start();
       const address = { host: adminHost, port: adminPort, hostVariable: 'ADMIN_HOST', portVariable: 'ADMIN_PORT' };
       await listen(api.app, address);
@@ -33,3 +36,17 @@ export const createActor: ActorFactory = ({ settings, log, metrics, cluster }) =
     },
   };
 };
+
+/**
+ * A reload begins with this role: an older version that meets a newer version's tables ends here, and the others go on. Found by
+ * the ledger, which ends before its successor starts, it would be the end of the whole service. A MySQL that is away is waited
+ * for elsewhere.
+ */
+async function refuseRollback(mysqlUrl: string, log: Log): Promise<void> {
+  try {
+    await refuseNewerSchema(mysqlUrl);
+  } catch (error) {
+    if (error instanceof ConfigurationError) throw error;
+    log.debug({ err: error }, 'the version of the tables could not be read');
+  }
+}

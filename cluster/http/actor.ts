@@ -13,7 +13,7 @@ const REST_LIMIT_MS = HTTP_LIMITS.keepAliveTimeoutMs + 1_000;
  * The kernel hands connections to whoever listens, and beside others a process that cannot serve yet would answer 503 where they
  * answer claims. So it listens when it can serve; after this long it does in any case, so that `/readyz` can say what is missing.
  */
-const OPEN_PATIENCE_MS = 5_000;
+const OPEN_PATIENCE_MS = 10_000;
 
 /** Part of the drain that is kept for closing what is open. */
 const CLOSE_RESERVE_MS = 1_000;

@@ -202,8 +202,11 @@ export class Place {
     this.#totals = mergeSnapshots([this.#totals, process.totals]);
     const isHolder = process === this.#holder;
     const expected = this.#closed || !isHolder;
-    const { code, signal, uptimeMs } = exit;
-    this.#options.log[expected ? 'info' : 'error']({ worker: this.name, code, signal, uptimeMs }, 'worker exited');
+    const { code, signal, uptimeMs, fatalMessage: reason } = exit;
+    this.#options.log[expected ? 'info' : 'error'](
+      { worker: this.name, code, signal, uptimeMs, reason },
+      'worker exited',
+    );
     if (isHolder) this.#holder = undefined;
     if (this.#closed && code !== EXIT.ok) this.#incomplete = true;
     if (!expected) this.#afterDeath(exit);

@@ -86,6 +86,22 @@ describe('under load', () => {
   );
 
   it(
+    'a reload with a version that is older than the tables ends early, and the service goes on',
+    async () => {
+      const before = await service.workers();
+      const mysql = createMysqlPool(mysqlUrl, 1);
+      atEndOfFile(() => mysql.end());
+      await mysql.query("INSERT INTO schema_migration VALUES (9999, 'future', REPEAT('0', 64), NOW())");
+      process.kill(service.pid, 'SIGHUP');
+      await waitFor(() => service.output().includes('reload ended early'), { what: 'the end', timeoutMs: 60_000 });
+      expect(service.output()).toContain('the database is at migration 9999');
+      await mysql.query('DELETE FROM schema_migration WHERE number = 9999');
+      expect(await service.workers()).toEqual(before);
+    },
+    SERVICE_TEST_TIMEOUT_MS,
+  );
+
+  it(
     'SIGTERM answers what it has and ends with every answered claim in MySQL',
     async () => {
       await createCoupon(service, 'stop', 1_000_000);

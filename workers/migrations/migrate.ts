@@ -37,6 +37,24 @@ export async function migrate(mysqlUrl: string, report: (line: string) => void =
   }
 }
 
+/**
+ * Throws `ConfigurationError` when a newer version has migrated the database: this one does not know what its tables promise.
+ * Rejects with MySQL's error when it does not answer.
+ */
+export async function refuseNewerSchema(mysqlUrl: string): Promise<void> {
+  const connection = await connectMysql(mysqlUrl);
+  try {
+    refuseNewer(await schemaVersion(connection), await newestMigration());
+  } finally {
+    await connection.end();
+  }
+}
+
+function refuseNewer(applied: number, known: number): void {
+  if (applied <= known) return;
+  throw new ConfigurationError(`MYSQL_URL: the database is at migration ${applied}, this version knows only ${known}.`);
+}
+
 /** The number of the newest migration that is applied, 0 for an empty database. */
 export async function schemaVersion(connection: Queryable): Promise<number> {
   const [tables] = await connection.query<RowDataPacket[]>("SHOW TABLES LIKE 'schema_migration'");
@@ -80,12 +98,7 @@ async function applyMissing(
   );
   const [rows] = await connection.query<RowDataPacket[]>('SELECT number, sha256 FROM schema_migration ORDER BY number');
   const applied = new Map(rows.map((row) => [Number(row['number']), String(row['sha256'])]));
-  const newest = [...applied.keys()].at(-1) ?? 0;
-  if (newest > migrations.length) {
-    throw new ConfigurationError(
-      `MYSQL_URL: the database is at migration ${newest}, this version knows only ${migrations.length}.`,
-    );
-  }
+  refuseNewer([...applied.keys()].at(-1) ?? 0, migrations.length);
   let count = 0;
   for (const migration of migrations) {
     const sha256 = applied.get(migration.number);
