@@ -65,6 +65,25 @@ export class Databases {
     }
   }
 
+  /** Resolves when Redis has freed what it frees in the background. Rejects when that takes too long. */
+  async whenFreed(): Promise<void> {
+    const deadline = Date.now() + OUTBOX_TIMEOUT_MS;
+    while ((await this.#memory('lazyfree_pending_objects')) !== '0') {
+      if (Date.now() > deadline) throw new Error(`Redis had not freed everything within ${OUTBOX_TIMEOUT_MS} ms`);
+      await delay(POLL_MS, undefined, { signal: this.#signal });
+    }
+  }
+
+  /** Bytes that Redis has allocated. */
+  async usedMemory(): Promise<number> {
+    return Number(await this.#memory('used_memory'));
+  }
+
+  /** As Redis names it: `jemalloc-5.3.0`, … */
+  async memoryAllocator(): Promise<string> {
+    return await this.#memory('mem_allocator');
+  }
+
   async counters(): Promise<Counters> {
     const stats = await this.#infoOfRedis('commandstats');
     const [rows] = await this.#mysql.query<RowDataPacket[]>("SHOW GLOBAL STATUS LIKE 'Com_commit'");
@@ -83,6 +102,12 @@ export class Databases {
   async redisCpuMicros(): Promise<number> {
     const all = await this.#infoOfRedis('cpu');
     return all.reduce((sum, info) => sum + redisCpuMicrosIn(info), 0);
+  }
+
+  /** Of the first server. */
+  async #memory(field: string): Promise<string> {
+    const [memory = ''] = await this.#infoOfRedis('memory');
+    return new RegExp(`^${field}:(\\S+)`, 'm').exec(memory)?.[1] ?? '';
   }
 
   async close(): Promise<void> {

@@ -27,6 +27,11 @@ export class LoadGenerator {
     return await this.#ask('done', { kind: 'go' }, JOB_TIMEOUT_MS);
   }
 
+  async run(job: LoadJob): Promise<LoadResult> {
+    await this.connect(job);
+    return await this.go();
+  }
+
   async stop(): Promise<void> {
     await this.#child.stop();
   }

@@ -61,7 +61,7 @@ export interface Service {
   /** `ack`: acknowledgement level; default: that of the service. */
   createCoupon(couponId: string, total: number, ack?: string): Promise<void>;
   /** The body of the answer of the admin API. Rejects on any but a 2xx. */
-  admin(method: 'GET' | 'POST', path: string, body?: object): Promise<string>;
+  admin(method: 'GET' | 'POST' | 'PATCH', path: string, body?: object): Promise<string>;
   /** Rolling, as on SIGHUP; resolves nothing: the service says itself how far it is. */
   reload(): void;
   stop(): Promise<void>;
