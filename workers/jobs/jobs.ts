@@ -11,9 +11,8 @@ import type { Redis } from '../../platform/redis.js';
 import { connectRedis } from '../../platform/redis.js';
 import { JobMetrics } from './job-metrics.js';
 
-const QUEUE = 'jobs';
-/** In braces: all keys of the queue in one slot of a Redis Cluster. */
-const PREFIX = '{stampede}';
+/** The prefix in braces: all keys of the queue in one slot of a Redis Cluster. */
+export const JOB_QUEUE = { name: 'jobs', prefix: '{stampede}' } as const;
 /** Finished jobs are of no use; failed ones are kept to be looked at. */
 const FAILED_KEPT_MAX = 1_000;
 /** Redis answers a blocking read after 5 s at the latest (BullMQ's drainDelay); closing waits for what runs. */
@@ -75,10 +74,10 @@ export class Jobs {
     this.#jobs = new Map(jobs.map((job) => [job.name, job]));
     this.#metrics = new JobMetrics(metrics, this.#jobs.keys());
     this.#redis = connectRedis(redisUrl, { kind: 'jobs' }, log);
-    const connection = { connection: this.#redis, prefix: PREFIX };
-    this.#queue = new Queue(QUEUE, connection);
+    const connection = { connection: this.#redis, prefix: JOB_QUEUE.prefix };
+    this.#queue = new Queue(JOB_QUEUE.name, connection);
     this.#metrics.watchQueue(this.#queue);
-    this.#worker = new Worker(QUEUE, (job) => this.#run(job.name, job.data), {
+    this.#worker = new Worker(JOB_QUEUE.name, (job) => this.#run(job.name, job.data), {
       ...connection,
       autorun: false,
       concurrency: CONCURRENCY,
