@@ -3,6 +3,7 @@
 import cluster from 'node:cluster';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { NODE_OPTIONS_OF_ROLE } from '../../cluster/primary/node-options.js';
 import { EXIT } from '../../cluster/exit-codes.js';
 
 export interface ServerReady {
@@ -36,6 +37,8 @@ export async function runServer(serve: (options: ServerOptions) => Promise<void>
 
 async function supervise({ workers, scheduling = 'kernel' }: ServerOptions): Promise<void> {
   cluster.schedulingPolicy = scheduling === 'kernel' ? cluster.SCHED_NONE : cluster.SCHED_RR;
+  // As the service's: what is compared is the program, not the size of its nursery.
+  cluster.setupPrimary({ execArgv: [...NODE_OPTIONS_OF_ROLE.http, ...process.execArgv] });
   const forked = Array.from({ length: workers }, () => cluster.fork());
   const addresses = await Promise.all(
     forked.map(async (worker) => {

@@ -18,6 +18,7 @@ import type { ExitCode } from '../exit-codes.js';
 import { InstanceMetrics } from './instance-metrics.js';
 import { SUPERVISION_LIMITS } from './limits.js';
 import type { SupervisionLimits } from './limits.js';
+import { NODE_OPTIONS_OF_ROLE } from './node-options.js';
 import { Place } from './place.js';
 
 const BYTES_PER_MB = 1024 * 1024;
@@ -80,7 +81,6 @@ export class Primary {
     // to a worker that dies just then hangs for ever (measured: one for each kill -9). The price: few connections may
     // spread unevenly (200 as 67 : 133), many do not (2,000 as 1,008 : 992).
     cluster.schedulingPolicy = cluster.SCHED_NONE;
-    cluster.setupPrimary({ exec: this.#options.workerScript, args: [] });
     for (const place of this.#places) place.open();
   }
 
@@ -229,6 +229,9 @@ export class Primary {
   }
 
   #fork(name: string, role: Role): Worker {
+    // Settings of the next fork, those of Node's own options among them; what the operator gave stays the last word.
+    const execArgv = [...NODE_OPTIONS_OF_ROLE[role], ...process.execArgv];
+    cluster.setupPrimary({ exec: this.#options.workerScript, args: [], execArgv });
     return cluster.fork({ ...this.#options.workerEnvironment, STAMPEDE_NAME: name, STAMPEDE_ROLE: role });
   }
 }

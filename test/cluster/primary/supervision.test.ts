@@ -1,9 +1,25 @@
 // Supervision with real processes: deaths, restarts, and the deaths that end it all.
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT } from '../../../cluster/exit-codes.js';
 import { processesBelow } from '../../harness/left-behind.js';
 import { waitFor } from '../../harness/wait-for.js';
 import { startInstance } from './instance.js';
+
+describe('a worker', () => {
+  it('of role http runs with a large nursery, the others as Node has it', async () => {
+    const instance = await startInstance({ httpWorkers: 1 });
+    await instance.whenAllReady();
+    const large = instance
+      .processes()
+      .filter(({ pid }) =>
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes('--max-semi-space-size=64'),
+      );
+    expect(large.map(({ role }) => role)).toEqual(['http']);
+    instance.tell('stop');
+    expect(await instance.ended()).toEqual({ code: EXIT.ok });
+  });
+});
 
 describe('a worker that dies', () => {
   it('is replaced under the same name after kill -9, and the others are left alone', async () => {

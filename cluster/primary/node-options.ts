@@ -1,0 +1,12 @@
+// With which options of Node the workers of a role run.
+import type { Role } from '../actor.js';
+
+/**
+ * An `http` worker makes some 20 KB of garbage per claim. What survives a collection is what is in flight, however much
+ * garbage there is, so fewer collections cost less: docs/decisions/0012-http-workers-have-a-large-nursery.md.
+ */
+export const NODE_OPTIONS_OF_ROLE: Readonly<Record<Role, readonly string[]>> = {
+  http: ['--max-semi-space-size=64'],
+  ledger: [],
+  admin: [],
+};
