@@ -6,6 +6,7 @@ const LEDGER = '/dist/workers/ledger/shard-ledger.js';
 const LINE = 'const leaveEarly = this.#earlyAttempts < earlyAttemptsMax;';
 const EARLY = `
 const granted = entries.filter(({ kind }) => kind === 'grant').map(({ id }) => id);
+const { redis, scripts } = this.#context;
 await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: granted, coupons: new Map() });
 `;
 

@@ -1,9 +1,9 @@
 // The ledger's side of one shard: takes raw outbox entries, writes them to MySQL batch by batch, one at a time, and
-// acknowledges what is committed, as a row or as a dead letter.
+// acknowledges what is committed, as a row or as a dead letter. One batch may be acknowledged while the next is written.
 //
 //   closed   holds nothing: entries that it had been given stay pending in Redis and come again.
-//   open     under one epoch. Accepts entries up to a limit; a batch that fails is tried again, with backoff, until it
-//            succeeds or the shard is closed. MySQL or Redis telling of another epoch closes it.
+//   open     under one epoch. Accepts entries up to a limit; what fails, a write or an acknowledgement, is tried again, with
+//            backoff, until it succeeds or the shard is closed. MySQL or Redis telling of another epoch closes it.
 import type { GrantEntry, OutboxEntry, PoisonEntry, RawEntry } from '../../coupons/outbox.js';
 import { parseEntry } from '../../coupons/outbox.js';
 import type { Scripts } from '../../lua/scripts.js';
@@ -34,15 +34,33 @@ export interface ShardLedgerContext {
   readonly earlyAttemptsMax?: number;
 }
 
+/** A batch that is committed and may leave the outbox. */
+interface Written extends Progress {
+  readonly epoch: number;
+  /** Entries of another epoch: dropped with it. */
+  readonly foreign: readonly string[];
+  /** Returns that were left for later. */
+  readonly early: number;
+}
+
+/** What Redis is told of it: plain entries, and per coupon its ceiling and its returns. */
+interface Progress {
+  readonly ids: readonly string[];
+  readonly coupons: ReadonlyMap<string, CouponProgress>;
+}
+
 export class ShardLedger {
   readonly shard: number;
   readonly #context: ShardLedgerContext;
   #epoch: number | undefined;
   #queue: RawEntry[] = [];
-  #batch: readonly RawEntry[] = [];
+  /** Taken from the queue and not acknowledged yet: the batch that is being written, and the one before. */
+  readonly #underWay = new Set<readonly RawEntry[]>();
   #leftovers: RawEntry[] = [];
   #closing = new AbortController();
   #writing: Promise<void> | undefined;
+  /** Of the last batch that was written. */
+  #acknowledging: Promise<void> = Promise.resolve();
   /** Batches in a row that left returns for later. */
   #earlyAttempts = 0;
   /** Where the next read begins: an id in what was delivered to us before, or '>' for what is new. */
@@ -59,9 +77,9 @@ export class ShardLedger {
     return this.#epoch;
   }
 
-  /** Nothing is queued and nothing is being written. */
+  /** Nothing is queued, being written or being acknowledged. */
   get idle(): boolean {
-    return this.#queue.length === 0 && this.#writing === undefined;
+    return this.#queue.length === 0 && this.#writing === undefined && this.#underWay.size === 0;
   }
 
   open(epoch: number): void {
@@ -71,10 +89,11 @@ export class ShardLedger {
     this.#cursor = '0';
   }
 
-  /** Resolves when no write is under way any more. */
+  /** Resolves when no write and no acknowledgement is under way any more. */
   async close(): Promise<void> {
     this.#abandon();
     await this.#writing;
+    await this.#acknowledging;
   }
 
   /** Claims that it had read and not acknowledged when it was closed: a Redis that forgets may have lost them. */
@@ -119,27 +138,48 @@ export class ShardLedger {
     const { signal } = this.#closing;
     while (this.#queue.length > 0 && !signal.aborted) {
       const raw = this.#queue.splice(0, BATCH_MAX);
-      this.#batch = raw;
-      for (let attempt = 1; !signal.aborted; attempt++) {
-        try {
-          await this.#writeOnce(raw);
-          break;
-        } catch (error) {
-          const context = { err: error, shard: this.shard, entries: raw.length, attempt };
-          this.#context.log.warn(context, 'batch not written, trying again');
-          await backoff(attempt, signal);
-        }
+      this.#underWay.add(raw);
+      const written = await this.#untilDone('written', raw, signal, () => this.#write(raw));
+      // In the order of the stream, and no more than one batch behind.
+      await this.#acknowledging;
+      if (written === undefined) break;
+      this.#acknowledging = this.#untilDone('acknowledged', raw, signal, () => this.#acknowledge(written)).then(() => {
+        this.#underWay.delete(raw);
+      });
+      this.#earlyAttempts = written.early === 0 ? 0 : this.#earlyAttempts + 1;
+      if (written.early > 0) {
+        await pause(EARLY_PAUSE_MS, signal);
+        this.readPendingAgain();
       }
     }
-    this.#batch = [];
     // In the same turn as the last look at the queue, so that nothing is accepted in between and forgotten.
     this.#writing = undefined;
   }
 
-  async #writeOnce(raw: readonly RawEntry[]): Promise<void> {
+  /** Undefined when the shard was closed before `step` succeeded. */
+  async #untilDone<T>(
+    what: string,
+    raw: readonly RawEntry[],
+    signal: AbortSignal,
+    step: () => Promise<T>,
+  ): Promise<T | undefined> {
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      try {
+        return await step();
+      } catch (error) {
+        const context = { err: error, shard: this.shard, entries: raw.length, attempt };
+        this.#context.log.warn(context, `batch not ${what}, trying again`);
+        await backoff(attempt, signal);
+      }
+    }
+    return undefined;
+  }
+
+  /** Undefined when the shard is closed, or was closed by what MySQL said. */
+  async #write(raw: readonly RawEntry[]): Promise<Written | undefined> {
     const epoch = this.#epoch;
-    if (epoch === undefined) return;
-    const { redis, scripts, write, ledgerWindow, earlyAttemptsMax = EARLY_ATTEMPTS_MAX } = this.#context;
+    if (epoch === undefined) return undefined;
+    const { write, ledgerWindow, earlyAttemptsMax = EARLY_ATTEMPTS_MAX } = this.#context;
     const parsed = raw.map(parseEntry);
     const entries = parsed.filter((entry) => isOfEpoch(entry, epoch));
     const foreign = parsed.filter((entry) => !isOfEpoch(entry, epoch)).map(({ id }) => id);
@@ -147,22 +187,21 @@ export class ShardLedger {
     const result = await write({ shard: this.shard, epoch, entries, ledgerWindow, leaveEarly });
     if (result.status === 'stale_epoch') {
       this.#lose('MySQL has a newer epoch');
-      return;
+      return undefined;
     }
     for (const { entry, reason } of result.refused) {
       this.#context.log.error({ shard: this.shard, entry, reason }, 'outbox entry put aside as a dead letter');
     }
-    const { ids, coupons } = progressOf(result, entries);
+    return { epoch, ...progressOf(result, entries), foreign, early: result.early.length };
+  }
+
+  async #acknowledge({ epoch, ids, coupons, foreign }: Written): Promise<void> {
+    const { redis, scripts, log } = this.#context;
     const gone = [...ids, ...foreign];
     const acknowledged = { shard: this.shard, epoch, state: 'open', ids: gone, coupons } as const;
     if (!(await acknowledge(redis, scripts, acknowledged))) this.#lose('the fence has moved');
     else if (foreign.length > 0)
-      this.#context.log.error({ shard: this.shard, entries: foreign }, 'outbox entries of another epoch dropped');
-    this.#earlyAttempts = result.early.length === 0 ? 0 : this.#earlyAttempts + 1;
-    if (result.early.length > 0) {
-      await pause(EARLY_PAUSE_MS, this.#closing.signal);
-      this.readPendingAgain();
-    }
+      log.error({ shard: this.shard, entries: foreign }, 'outbox entries of another epoch dropped');
   }
 
   /** Another epoch: whoever watches the shards finds it closed, and rebuilds it or opens it again. */
@@ -172,8 +211,9 @@ export class ShardLedger {
   }
 
   #abandon(): void {
-    if (this.#epoch !== undefined) this.#leftovers.push(...this.#batch, ...this.#queue);
+    if (this.#epoch !== undefined) this.#leftovers.push(...[...this.#underWay].flat(), ...this.#queue);
     this.#epoch = undefined;
+    this.#underWay.clear();
     this.#queue = [];
     this.#closing.abort();
   }
@@ -187,11 +227,10 @@ function isOfEpoch(entry: OutboxEntry | PoisonEntry, epoch: number): boolean {
   return entry.kind === 'poison' || entry.letter !== undefined || entry.epoch === epoch;
 }
 
-/** What Redis is told of a written batch: plain entries, and per coupon its ceiling and its returns. */
 function progressOf(
   { ids, refused, ceilings }: WrittenBatch,
   entries: readonly (OutboxEntry | PoisonEntry)[],
-): { ids: string[]; coupons: Map<string, CouponProgress> } {
+): Progress {
   const coupons = new Map<string, CouponProgress>();
   for (const [couponId, ceiling] of ceilings) coupons.set(couponId, { ceiling, returns: [] });
   const written = new Set(ids);

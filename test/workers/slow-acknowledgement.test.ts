@@ -1,0 +1,91 @@
+// A batch whose acknowledgement does not come through, while others come: the real reader, scripts and writes, a real Redis and
+// a real MariaDB.
+import { beforeEach, expect, it } from 'vitest';
+import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
+import { loadScripts } from '../../lua/scripts.js';
+import { connectMysql } from '../../platform/mysql.js';
+import { connectRedis, whenRedisReady } from '../../platform/redis.js';
+import { createOutboxReaders } from '../../workers/ledger/outbox-reader.js';
+import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
+import type { WriteTask } from '../../workers/ledger/write.js';
+import { writeBatch } from '../../workers/ledger/write.js';
+import { atEndOfFile } from '../harness/cleanup.js';
+import { failingAt } from '../harness/failing-script.js';
+import type { Installation } from '../harness/installation.js';
+import { createInstallation } from '../harness/installation.js';
+import { waitFor } from '../harness/wait-for.js';
+
+const SHARD = 0;
+const EPOCH = 1;
+let installation: Installation;
+let claims: RunningClaimService;
+let ledger: ShardLedger;
+let failing: boolean;
+/** Users of the batches that were written, each as often as it was. */
+let written: string[];
+
+beforeEach(async () => {
+  installation = await createInstallation({ SHARD_COUNT: '1' });
+  const opener = await installation.startLedger();
+  claims = await installation.startClaims();
+  const coupons = await installation.startCoupons();
+  await coupons.create({
+    ...{ couponId: 'sale', total: 5, opensAt: null, closesAt: null, ack: 'redis', returnable: false },
+  });
+  await opener.drain();
+
+  const { redis, settings, log } = installation;
+  const { ledgerWindow, mysqlUrl = '', redisUrl = '' } = settings;
+  const connection = await connectMysql(mysqlUrl);
+  atEndOfFile(() => connection.end());
+  failing = true;
+  written = [];
+  const write = async (task: WriteTask) => {
+    const result = await writeBatch(connection, task);
+    written.push(...task.entries.flatMap((entry) => (entry.kind === 'grant' ? [entry.userId] : [])));
+    return result;
+  };
+  const scripts = loadScripts();
+  const trouble = { ...scripts, acknowledge: failingAt(scripts.acknowledge, 1) };
+  const context = {
+    ...{ redis, write, ledgerWindow, log },
+    get scripts() {
+      return failing ? trouble : scripts;
+    },
+  };
+  ledger = new ShardLedger(SHARD, context);
+  const reading = connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: 10_000 }, log);
+  await whenRedisReady(reading, 10_000);
+  const readers = createOutboxReaders(reading, 'ours', [ledger], log);
+  atEndOfFile(async () => {
+    await Promise.all(readers.map((reader) => reader.stop()));
+    await ledger.close();
+    reading.disconnect();
+  });
+  ledger.open(EPOCH);
+  for (const reader of readers) reader.start();
+  await claims.claim('sale', 'ann');
+  await waitFor(() => written.includes('ann'), { what: "ann's row" });
+});
+
+it('does not keep the next batch out of MySQL, and no other out of bounds', async () => {
+  await claims.claim('sale', 'bob');
+  await waitFor(() => written.includes('bob'), { what: "bob's row" });
+  // One batch behind is the most: what comes now waits.
+  await claims.claim('sale', 'cid');
+  expect(await installation.outboxEntries()).toBe(3);
+  expect(written).toEqual(['ann', 'bob']);
+
+  failing = false;
+  await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'an empty outbox' });
+  // Nothing was written again for the sake of its acknowledgement.
+  expect(written).toEqual(['ann', 'bob', 'cid']);
+  await waitFor(() => ledger.idle, { what: 'the ledger to rest' });
+});
+
+it('leaves everything that is not acknowledged to the next rebuild', async () => {
+  await claims.claim('sale', 'bob');
+  await waitFor(() => written.includes('bob'), { what: "bob's row" });
+  await ledger.close();
+  expect(ledger.leftovers.map(({ userId }) => userId)).toEqual(['ann', 'bob']);
+});
