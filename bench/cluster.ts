@@ -15,7 +15,7 @@ import type { Part, PartContext, PartResult, ResultTable } from './part.js';
 import { startPrivateRedis } from './private-servers.js';
 import { firstRound } from './rounds.js';
 import type { Service } from './service.js';
-import { startService } from './service.js';
+import { PATIENT, startService } from './service.js';
 import type { Stoppable } from './started.js';
 import { stoppingAll } from './started.js';
 import type { Spread } from './statistics.js';
@@ -23,7 +23,7 @@ import { spreadOf } from './statistics.js';
 
 const SCALES = {
   // More shards than the default: the more there are, the more evenly they are spread.
-  full: { shards: 64, coupons: 300, claims: 30_000 },
+  full: { shards: 64, coupons: 120, claims: 30_000 },
   short: { shards: 16, coupons: 12, claims: 600 },
 } as const;
 type Scale = (typeof SCALES)[keyof typeof SCALES];
@@ -55,7 +55,10 @@ export const CLUSTER: Part = {
       context.report(`starting a Redis Cluster of ${MASTERS} masters and a service`);
       const { nodes, url } = await startMasters(context, keep);
       const service = keep(
-        await startService({ ...context, environment: { REDIS_URL: url, SHARD_COUNT: String(scale.shards) } }),
+        await startService({
+          ...context,
+          environment: { ...PATIENT, REDIS_URL: url, SHARD_COUNT: String(scale.shards) },
+        }),
       );
       const load = keep(new LoadGenerator(context.signal));
       const redis = connectRedis(url, REDIS_REQUESTS, context.log);

@@ -16,7 +16,7 @@ import { MultiRowInsert } from './multi-row-insert.js';
 import type { Part, PartContext, PartResult } from './part.js';
 import type { ProcessKind, Service } from './service.js';
 import { firstRound } from './rounds.js';
-import { startService } from './service.js';
+import { PATIENT, startService } from './service.js';
 import type { Stoppable } from './started.js';
 import { stoppingAll } from './started.js';
 import type { Spread } from './statistics.js';
@@ -59,7 +59,7 @@ export const DRAIN: Part = {
       const { rows } = SCALES[context.scale];
       context.report('starting a service');
       // A coupon may run ahead of MySQL by all claims that are made while the ledger is held back.
-      const environment = { LEDGER_WINDOW: String(2 * rows), SHARD_COUNT: String(SHARD_COUNT) };
+      const environment = { ...PATIENT, LEDGER_WINDOW: String(2 * rows), SHARD_COUNT: String(SHARD_COUNT) };
       const service = keep(await startService({ ...context, environment }));
       const load = keep(new LoadGenerator(context.signal));
       const redis = connectRedis(service.databaseUrls.REDIS_URL, REDIS_REQUESTS, context.log);

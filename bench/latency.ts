@@ -12,7 +12,7 @@ import type { OpenLoopOffer, OpenLoopOutcome } from './open-loop-job.js';
 import type { Part, PartContext, PartResult, Picture } from './part.js';
 import { firstRound } from './rounds.js';
 import type { Service } from './service.js';
-import { startService } from './service.js';
+import { PATIENT, startService } from './service.js';
 import { stoppingAll } from './started.js';
 import type { Spread } from './statistics.js';
 import { spreadOf } from './statistics.js';
@@ -62,7 +62,7 @@ export const LATENCY: Part = {
   measure: async (context) =>
     await stoppingAll(async (keep) => {
       context.report('starting a service');
-      const service = keep(await startService(context));
+      const service = keep(await startService({ ...context, environment: PATIENT }));
       const load = keep(new LoadGenerator(context.signal));
       const crowd = keep(new Child({ script: 'open-loop', signal: context.signal }));
       const bench = new LatencyBench(SCALES[context.scale], service, load, crowd);

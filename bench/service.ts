@@ -29,6 +29,12 @@ const POLL_MS = 25;
 const OUTPUT_CHARACTERS_MAX = 4_000;
 export const SHARD_COUNT = 16;
 
+/**
+ * Settings of a service that rather is slow than refuses a claim, where refusals are not what is measured: on a machine that is
+ * busy elsewhere the event loop of a worker is late.
+ */
+export const PATIENT = { LOOP_DELAY_MAX_MS: '60000' } as const;
+
 export type ProcessKind = 'http' | 'redis' | 'ledger' | 'mariadb' | 'admin' | 'primary';
 
 export interface ServiceOptions {
