@@ -43,7 +43,8 @@ export interface PartResult {
   readonly raw: unknown;
 }
 
-export type Cell = Spread | number | string | undefined;
+/** Nothing is an empty cell; read again from JSON it is null. */
+export type Cell = Spread | number | string | undefined | null;
 
 export interface ResultTable {
   readonly title: string;

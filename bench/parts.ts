@@ -10,9 +10,10 @@ import type { Part } from './part.js';
 import { PEERS } from './peers/peers.js';
 import { RAW } from './raw.js';
 import { SCRIPTS } from './scripts-part.js';
+import { SWITCHES } from './switches.js';
 import { WORKER_MEMORY } from './worker-memory.js';
 
 export const PARTS: readonly Part[] = [
-  ...[PEERS, SCRIPTS, RAW, BATCHES, BURST, LATENCY, DRAIN, CLUSTER],
+  ...[PEERS, SWITCHES, SCRIPTS, RAW, BATCHES, BURST, LATENCY, DRAIN, CLUSTER],
   ...[MEMORY, WORKER_MEMORY, GROWTH],
 ];

@@ -6,7 +6,7 @@ const START_TIMEOUT_MS = 30_000;
 
 export interface Peer {
   readonly url: string;
-  readonly pids: { readonly http: readonly number[] };
+  readonly pids: { readonly http: readonly number[]; readonly primary: readonly number[] };
   stop(): Promise<void>;
 }
 
@@ -19,7 +19,7 @@ export async function startPeer(
   const child = new Child({ script: `peers/${script}`, args: [JSON.stringify(options)], execArgv, signal });
   try {
     const { port, pids } = (await child.answer(START_TIMEOUT_MS)) as ServerReady;
-    return { url: `http://127.0.0.1:${port}`, pids: { http: pids }, stop: () => child.stop() };
+    return { url: `http://127.0.0.1:${port}`, pids: { http: pids, primary: [child.pid] }, stop: () => child.stop() };
   } catch (error) {
     await child.stop();
     throw error;

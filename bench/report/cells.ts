@@ -45,13 +45,14 @@ export function partCells(parts: readonly PartRun[]): TextTable {
 }
 
 /** One sentence each. */
-export function circumstancesOf({ startedAt, machine, loadAverage, scale, rounds }: BenchRun): string[] {
+export function circumstancesOf({ startedAt, machine, loadAverage, scale, rounds, parts }: BenchRun): string[] {
+  const foreign = Math.max(0, ...parts.map(({ foreignCpuShare }) => foreignCpuShare));
   const { cores, cpu, memoryGib, kernel, node, redis, mariadb, commit } = machine;
   const [before, after] = loadAverage.map((load) => load.toFixed(2));
   return [
     `${cores} cores (${cpu}), ${memoryGib} GiB of memory, Linux ${kernel}.`,
     `Node ${node}, Redis ${redis}, MariaDB ${mariadb}, Stampede at commit ${commit}.`,
-    `${startedAt.slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, load average ${before} before and ${after} after.`,
+    `${startedAt.slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, load average ${before} before and ${after} after; others used up to ${(foreign * 100).toFixed(0)} % of the machine.`,
     ...(scale === 'short' ? ['A short run: it shows that everything runs, and its figures mean nothing.'] : []),
   ];
 }
@@ -62,7 +63,7 @@ export function problemsOf(parts: readonly PartRun[]): string[] {
 }
 
 function cellText(cell: Cell, digits: number): string {
-  if (cell === undefined) return '';
+  if (cell === undefined || cell === null) return '';
   if (typeof cell === 'string') return cell;
   if (typeof cell === 'number') return cell.toFixed(digits);
   return spreadText(cell, digits);

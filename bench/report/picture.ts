@@ -20,10 +20,20 @@ export function svgOf(picture: Picture): string {
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH_PX, height: HEIGHT_PX });
   try {
     chart.setOption(optionOf(picture));
-    return chart.renderToSVGString();
+    return withOwnNames(chart.renderToSVGString());
   } finally {
     chart.dispose();
   }
+}
+
+/** Its names count on from picture to picture of a process: the same picture is to be the same file. */
+function withOwnNames(svg: string): string {
+  const names = new Map<string, string>();
+  return svg.replaceAll(/\bzr\d+-[a-z]+-?\d+/g, (name) => {
+    const own = names.get(name) ?? `name-${names.size}`;
+    names.set(name, own);
+    return own;
+  });
 }
 
 function optionOf({ title, kind, x, y, points }: Picture): EChartsOption {
