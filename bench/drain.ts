@@ -53,7 +53,7 @@ interface Round {
 export const DRAIN: Part = {
   name: 'drain',
   description: 'rows per second of the ledger with a full outbox, against mysql2 inserting alone',
-  minutes: 2,
+  minutes: 1,
   measure: async (context) =>
     await stoppingAll(async (keep) => {
       const { rows } = SCALES[context.scale];

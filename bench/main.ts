@@ -55,7 +55,7 @@ const program = new Command('npm run bench --')
     [
       '',
       'Parts:',
-      ...PARTS.map(({ name, description, minutes: own }) => `  ${name.padEnd(10)} ${description} (${own} min)`),
+      ...PARTS.map(({ name, description, minutes: own }) => `  ${name.padEnd(13)} ${description} (${own} min)`),
       '',
       `Everything takes about ${minutes} minutes. It starts services, databases and servers to compare with in scratch`,
       'folders below TMPDIR, on free loopback ports, and stops all of it again. bench/README.md explains the figures.',
