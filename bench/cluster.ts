@@ -233,9 +233,7 @@ function resultOf(
         title: `${claims} claims for ${coupons} coupons, ${shardCount} shards`,
         columns: masters.map((master) => `master ${master + 1}`),
         rows: [{ title: 'shards', digits: 0, cells: shards }, ...rowsOf('many')],
-        notes: [
-          `${count} rounds. Shares of what all masters did; nobody watches over the slots but the cluster itself.`,
-        ],
+        notes: [`Rounds: ${count}. Shares of what all masters did.`],
       },
       {
         title: `${claims} claims for one coupon`,
