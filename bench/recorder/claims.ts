@@ -26,6 +26,8 @@ const SWITCH_TIMEOUT_MS = 30_000;
 const POLL_MS = 20;
 /** A thread that has just started still compiles its pages: that is the price of a start, not of a claim. */
 const SETTLE_MS = 1_000;
+/** Claims before those that count, on either side: hooks that are new are compiled, and the sampler finds its rate. */
+const REQUESTS_TO_SETTLE = 10_000;
 const COUPON = 'measured';
 const WHICH = ['off', 'on'] as const;
 type Which = (typeof WHICH)[number];
@@ -70,12 +72,13 @@ async function measureService(micros: Readonly<Record<Which, number[]>>): Promis
   });
   const load = new Child({ script: 'load', signal });
   try {
-    await service.createCoupon(COUPON, 2 * requests * (rounds + WARM_UP_ROUNDS));
+    await service.createCoupon(COUPON, 2 * (requests + REQUESTS_TO_SETTLE) * (rounds + WARM_UP_ROUNDS));
     for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
       // Each is first as often as the other.
       for (const which of round % 2 === 0 ? WHICH : WHICH.toReversed()) {
         await turn(which, service);
-        const perClaim = await claimMicros(service, load, `round-${round}-${which}-`);
+        await claimMicros(service, load, `before-${round}-${which}-`, REQUESTS_TO_SETTLE);
+        const perClaim = await claimMicros(service, load, `round-${round}-${which}-`, requests);
         if (round >= 0) micros[which].push(perClaim);
       }
     }
@@ -102,18 +105,23 @@ async function turn(which: Which, { pids, socketFolder }: Service): Promise<void
 }
 
 /** µs of CPU of the http process per claim of one round. */
-async function claimMicros({ url, pids, databases }: Service, load: Child, userPrefix: string): Promise<number> {
+async function claimMicros(
+  { url, pids, databases }: Service,
+  load: Child,
+  userPrefix: string,
+  claims: number,
+): Promise<number> {
   await databases.whenWritten();
-  const job = { url, couponId: COUPON, userPrefix, requests, connections: CONNECTIONS };
+  const job = { url, couponId: COUPON, userPrefix, requests: claims, connections: CONNECTIONS };
   await ask(load, { kind: 'connect', ...job }, CONNECT_TIMEOUT_MS);
   const [pid = 0] = pids.http;
   const before = cpuMicrosOf(pid);
   const answer = await ask(load, { kind: 'go' }, JOB_TIMEOUT_MS);
   const used = cpuMicrosOf(pid) - before;
-  if (answer.kind !== 'done' || answer.answers['201 claimed'] !== requests) {
+  if (answer.kind !== 'done' || answer.answers['201 claimed'] !== claims) {
     throw new Error(`not every claim was granted: ${JSON.stringify(answer)}`);
   }
-  return used / requests;
+  return used / claims;
 }
 
 async function ask(load: Child, message: ToLoad, limitMs: number): Promise<FromLoad> {

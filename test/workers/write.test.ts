@@ -30,6 +30,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await pool.query('DELETE FROM coupon_claim_log');
   await pool.query('DELETE FROM dead_letter');
+  await pool.query('DELETE FROM coupon');
 });
 
 const grant = (claimNo: number, userId: string, couponId = 'sale'): OutboxEntry => {
@@ -48,6 +49,31 @@ const rows = async () => {
 };
 
 describe('a batch', () => {
+  it('raises the ceiling of each of its coupons to its own, lowers none, and touches no other', async () => {
+    const couponIds = ['first', 'higher', 'SALE', 'sale', 'untouched'];
+    const shard = 1;
+    for (const couponId of couponIds) {
+      const ceiling = couponId === 'higher' ? 1_000 : 10;
+      await pool.query('INSERT INTO coupon SET ?', {
+        coupon_id: couponId,
+        shard,
+        version: 1,
+        total: 5_000,
+        ceiling,
+        ack: 'fsync',
+      });
+    }
+    await write([grant(7, 'ann', 'SALE'), grant(3, 'ann', 'first'), grant(9, 'ann'), grant(2, 'ann', 'higher')]);
+    const [found] = await pool.query<RowDataPacket[]>('SELECT coupon_id, ceiling FROM coupon');
+    expect(Object.fromEntries(found.map((row) => [String(row['coupon_id']), Number(row['ceiling'])]))).toEqual({
+      first: 13,
+      higher: 1_000,
+      SALE: 17,
+      sale: 19,
+      untouched: 10,
+    });
+  });
+
   it('is written, whatever its order, with the time to the millisecond', async () => {
     const result = await write([grant(2, 'bob'), grant(1, 'ann'), grant(1, 'ann', 'SALE')]);
     expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0', '1-0'], refused: [] });
