@@ -1,5 +1,6 @@
 // One batch into MySQL: all or nothing, once, only under the shard's epoch, and what is called written can be read.
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { insertCoupon } from '../../coupons/coupon-table.js';
 import type { OutboxEntry } from '../../coupons/outbox.js';
 import { ensureShards } from '../../coupons/shards.js';
 import { ConfigurationError } from '../../platform/errors.js';
@@ -51,16 +52,12 @@ const rows = async () => {
 describe('a batch', () => {
   it('raises the ceiling of each of its coupons to its own, lowers none, and touches no other', async () => {
     const couponIds = ['first', 'higher', 'SALE', 'sale', 'untouched'];
-    const shard = 1;
     for (const couponId of couponIds) {
       const ceiling = couponId === 'higher' ? 1_000 : 10;
-      await pool.query('INSERT INTO coupon SET ?', {
-        coupon_id: couponId,
-        shard,
-        version: 1,
-        total: 5_000,
-        ceiling,
-        ack: 'fsync',
+      await insertCoupon(pool, {
+        ...{ couponId, shard: 1, version: 1, appliedVersion: 1, total: 5_000, ceiling, ack: 'fsync' },
+        ...{ opensAt: null, closesAt: null, paused: false, returnable: false },
+        ...{ baseNo: 0, createdAs: 'test', createdAt: AT, archiveState: 'none', archivedAt: null },
       });
     }
     await write([grant(7, 'ann', 'SALE'), grant(3, 'ann', 'first'), grant(9, 'ann'), grant(2, 'ann', 'higher')]);
