@@ -91,37 +91,45 @@ class PortTaken extends Error {}
 
 async function startOnce({ workers, execArgv, node, environment, log, signal }: ServiceOptions): Promise<Service> {
   const dir = await mkdtemp(join(tmpdir(), 'stampede-bench-'));
-  const [port, adminPort] = [await findFreePort(), await findFreePort()];
-  const adminToken = randomBytes(16).toString('hex');
-  const child = spawn(node ?? process.execPath, [...execArgv, packagePath('bin', 'stampede.js'), 'start'], {
-    cwd: dir,
-    env: {
-      PATH: process.env['PATH'],
-      HOME: process.env['HOME'],
-      PORT: String(port),
-      ADMIN_PORT: String(adminPort),
-      ADMIN_TOKEN: adminToken,
-      STAMPEDE_DIR: dir,
-      WEB_CONCURRENCY: String(workers),
-      SHARD_COUNT: String(SHARD_COUNT),
-      LOG_LEVEL: 'warn',
-      // A claim on a machine that is busy elsewhere is slow, and is to be measured, not refused.
-      CLAIM_TIMEOUT_MS: '30000',
-      ...environment,
-    },
-    // A group of its own: a Ctrl-C in the terminal reaches the benchmark alone.
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  let child: ChildProcess | undefined;
   let databases: Databases | undefined;
   const stop = async (): Promise<void> => {
-    await databases?.close();
-    await stopService(child, dir, log);
-    await rm(dir, { recursive: true, force: true });
+    try {
+      await databases?.close();
+    } finally {
+      try {
+        if (child !== undefined) await stopService(child, dir, log);
+      } finally {
+        await rm(dir, { recursive: true, force: true });
+      }
+    }
   };
   try {
-    await whenReady(child, signal);
-    const { pids, redisUrl, mysqlUrl } = processesOf(child, dir);
+    const [port, adminPort] = [await findFreePort(), await findFreePort()];
+    const adminToken = randomBytes(16).toString('hex');
+    const primary = spawn(node ?? process.execPath, [...execArgv, packagePath('bin', 'stampede.js'), 'start'], {
+      cwd: dir,
+      env: {
+        PATH: process.env['PATH'],
+        HOME: process.env['HOME'],
+        PORT: String(port),
+        ADMIN_PORT: String(adminPort),
+        ADMIN_TOKEN: adminToken,
+        STAMPEDE_DIR: dir,
+        WEB_CONCURRENCY: String(workers),
+        SHARD_COUNT: String(SHARD_COUNT),
+        LOG_LEVEL: 'warn',
+        // A claim on a machine that is busy elsewhere is slow, and is to be measured, not refused.
+        CLAIM_TIMEOUT_MS: '30000',
+        ...environment,
+      },
+      // A group of its own: a Ctrl-C in the terminal reaches the benchmark alone.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child = primary;
+    await whenReady(primary, signal);
+    const { pids, redisUrl, mysqlUrl } = processesOf(primary, dir);
     const own = Object.entries(pids).filter(([kind]) => kind !== 'redis' || environment?.['REDIS_URL'] === undefined);
     if (own.some(([, list]) => list.length === 0)) {
       throw new Error(`not every process of the service was found: ${JSON.stringify(pids)}`);
@@ -144,7 +152,7 @@ async function startOnce({ workers, execArgv, node, environment, log, signal }: 
         await admin('POST', '/v1/coupons', { couponId, total, ...(ack !== undefined && { ack }) });
       },
       admin,
-      reload: () => child.kill('SIGHUP'),
+      reload: () => primary.kill('SIGHUP'),
       stop,
     };
   } catch (error) {
@@ -158,8 +166,12 @@ async function whenReady(child: ChildProcess, signal: AbortSignal): Promise<void
   const append = (text: string): void => {
     output = (output + text).slice(-OUTPUT_CHARACTERS_MAX);
   };
+  // A kill that fails is an `error`, too.
+  child.on('error', ({ message }) => append(message));
   child.stdout?.setEncoding('utf8').on('data', append);
   child.stderr?.setEncoding('utf8').on('data', append);
+  // Rejects with the `error` of a program that cannot be run.
+  await once(child, 'spawn', { signal });
   const deadline = Date.now() + READY_TIMEOUT_MS;
   while (!output.includes(READY_LINE)) {
     if (hasEnded(child)) {
@@ -254,5 +266,6 @@ async function endsWithin(child: ChildProcess, limitMs: number): Promise<boolean
 }
 
 function hasEnded(child: ChildProcess): boolean {
-  return child.exitCode !== null || child.signalCode !== null;
+  // What has no number could not be run.
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
