@@ -10,6 +10,8 @@ import { connectRedis, isCluster, serverOf, whenRedisReady } from '../platform/r
 import type { JoiningNode } from '../verify/redis-cluster.js';
 import { joinCluster, nodeConfiguration } from '../verify/redis-cluster.js';
 import { auditProblems } from './audit.js';
+import { redisCpuMicrosIn } from './cpu.js';
+import { scriptCallsIn } from './databases.js';
 import { complaintsOf, LoadGenerator } from './load-generator.js';
 import type { Part, PartContext, PartResult, ResultTable } from './part.js';
 import { startPrivateRedis } from './private-servers.js';
@@ -183,13 +185,9 @@ class ClusterBench {
 }
 
 async function readCounters(redis: RedisServer): Promise<Pick<Done, 'scriptCalls' | 'cpuMicros'>> {
-  const [stats, cpu] = [await redis.info('commandstats'), await redis.info('cpu')];
-  const seconds = ['used_cpu_user', 'used_cpu_sys'].map((name) =>
-    Number(new RegExp(`^${name}:(\\S+)`, 'm').exec(cpu)?.[1]),
-  );
   return {
-    scriptCalls: Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0),
-    cpuMicros: seconds.reduce((sum, value) => sum + value, 0) * 1_000_000,
+    scriptCalls: scriptCallsIn(await redis.info('commandstats')),
+    cpuMicros: redisCpuMicrosIn(await redis.info('cpu')),
   };
 }
 
@@ -218,7 +216,8 @@ function resultOf(
       rounds.map((round) => {
         const done = kind === 'one' ? round.one.toSorted((a, b) => b.claims - a.claims) : round.many;
         const sum = done.reduce((total, one) => total + one[what], 0);
-        return (100 * (done[place]?.[what] ?? 0)) / sum;
+        // Nobody did anything: claims that were refused are complained of elsewhere.
+        return (100 * (done[place]?.[what] ?? 0)) / Math.max(1, sum);
       }),
     );
   const rowsOf = (kind: keyof Round): ResultTable['rows'] => [

@@ -4,6 +4,8 @@
 import { once } from 'node:events';
 import { SignJWT } from 'jose';
 import { Client } from 'undici';
+import type { Answer } from './claim-request.js';
+import { openConnection, sendPost, textOf } from './claim-request.js';
 import type { FromLoad, LoadJob, LoadResult, ToLoad } from './load-job.js';
 import { percentileOf } from './statistics.js';
 
@@ -13,11 +15,6 @@ const REQUEST_TIMEOUT_MS = 40_000;
 const JOB_TIMEOUT_MS = 120_000;
 
 process.on('disconnect', () => process.exit());
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
 
 interface Batch {
   readonly claims: readonly { readonly status: string; readonly code?: string }[];
@@ -45,7 +42,7 @@ class Load {
     const options = { pipelining: 1, headersTimeout: REQUEST_TIMEOUT_MS, bodyTimeout: REQUEST_TIMEOUT_MS };
     const count = Math.min(connections, this.#latencies.length);
     this.#clients = Array.from({ length: count }, () => new Client(url, options));
-    await Promise.all(this.#clients.map(open));
+    await Promise.all(this.#clients.map(openConnection));
     await this.#signTokens();
   }
 
@@ -89,7 +86,7 @@ class Load {
     this.#latencies[this.#requestsAnswered++] = performance.now() - askedAt;
     this.#answered += claims;
     if (batch === undefined || answer.status !== 200) {
-      this.#count(`${answer.status} ${/"(?:code|status)":"(\w+)"/.exec(answer.body)?.[1] ?? 'unreadable'}`, claims);
+      this.#count(textOf(answer), claims);
     } else {
       for (const { status, code } of (JSON.parse(answer.body) as Batch).claims) this.#count(`200 ${code ?? status}`, 1);
     }
@@ -127,40 +124,20 @@ class Load {
     return `${userPrefix}${firstUser + this.#sent++}`;
   }
 
-  /**
-   * Undefined when there was no answer. undici's lowest layer: `request` costs twice the CPU, which on a small machine is taken
-   * from what is measured.
-   */
+  /** Undefined when there was no answer. */
   #send(client: Client, path: string, headers: Record<string, string>, json?: string): Promise<Answer | undefined> {
     return new Promise((resolve) => {
-      let status = 0;
-      let body = '';
-      client.dispatch(
-        { method: 'POST', path, headers, ...(json !== undefined && { body: json }) },
-        {
-          // By this undici tells its handlers of today from those of old.
-          onRequestStart: () => undefined,
-          onResponseStart: (_controller, statusCode) => {
-            status = statusCode;
-          },
-          onResponseData: (_controller, chunk) => {
-            body += chunk.toString('latin1');
-          },
-          onResponseEnd: () => resolve({ status, body }),
-          onResponseError: (_controller, error) => {
-            const code = (error as NodeJS.ErrnoException).code ?? error.name;
-            this.#failures[code] = (this.#failures[code] ?? 0) + 1;
-            resolve(undefined);
-          },
-        },
-      );
+      sendPost(client, { path, headers, json }, (answer) => {
+        if (!(answer instanceof Error)) {
+          resolve(answer);
+          return;
+        }
+        const code = (answer as NodeJS.ErrnoException).code ?? answer.name;
+        this.#failures[code] = (this.#failures[code] ?? 0) + 1;
+        resolve(undefined);
+      });
     });
   }
-}
-
-async function open(client: Client): Promise<void> {
-  const { body } = await client.request({ method: 'GET', path: '/healthz' });
-  await body.dump();
 }
 
 async function receive<K extends ToLoad['kind']>(kind: K): Promise<Extract<ToLoad, { kind: K }>> {

@@ -9,7 +9,7 @@
 // no time for the generator, and the figures say little about the server.
 import { once } from 'node:events';
 import { Client } from 'undici';
-import { sendClaim } from './claim-request.js';
+import { openConnection, sendClaim } from './claim-request.js';
 import type { OpenLoopOffer, OpenLoopOutcome, Percentiles } from './open-loop-job.js';
 import { percentileOf } from './statistics.js';
 
@@ -44,7 +44,7 @@ class OpenLoop {
 
   async run(): Promise<OpenLoopOutcome> {
     const { perSecond, warmUpMs, countedMs } = this.#offer;
-    await Promise.all(this.#clients.map(open));
+    await Promise.all(this.#clients.map(openConnection));
     const startedAt = performance.now();
     this.#countFrom = startedAt + warmUpMs;
     const total = Math.floor(((warmUpMs + countedMs) / 1_000) * perSecond);
@@ -95,12 +95,6 @@ class OpenLoop {
       this.#sendDue();
     });
   }
-}
-
-/** One request opens the connection. */
-async function open(client: Client): Promise<void> {
-  const { body } = await client.request({ method: 'GET', path: '/healthz' });
-  await body.dump();
 }
 
 function tick(): Promise<void> {
