@@ -7,6 +7,7 @@ import type { MeasuredLoad } from './measured-load.js';
 import { measureLoad } from './measured-load.js';
 import type { Part, ResultTable } from './part.js';
 import { startService } from './service.js';
+import { microsOf } from './service-cpu.js';
 import { stoppingAll } from './started.js';
 import type { Spread } from './statistics.js';
 import { spreadOf } from './statistics.js';
@@ -68,8 +69,8 @@ export const BATCHES: Part = {
 
 const EXPECTED: Readonly<Record<Way, string>> = { single: '201 claimed', batch: '200 claimed' };
 
-function perHttpSecond({ cpuMicrosPerClaim: { http = NaN } }: MeasuredLoad): number {
-  return 1_000_000 / http;
+function perHttpSecond({ cpuMicrosPerClaim }: MeasuredLoad): number {
+  return 1_000_000 / microsOf(cpuMicrosPerClaim, 'http');
 }
 
 /** Batch over single, round by round. */
@@ -89,7 +90,7 @@ function tableOf(measured: Rounds, claims: Readonly<Record<Way, number>>, rounds
       row('claims per second of CPU of the http worker', 1, perHttpSecond, true),
       row('claims per second', 1, ({ claimsPerSecond }) => claimsPerSecond, true),
       ...(['http', 'redis', 'ledger', 'mariadb'] as const).map((kind) =>
-        row(`${kind}, µs of CPU per claim`, 1, ({ cpuMicrosPerClaim }) => cpuMicrosPerClaim[kind] ?? NaN),
+        row(`${kind}, µs of CPU per claim`, 1, ({ cpuMicrosPerClaim }) => microsOf(cpuMicrosPerClaim, kind)),
       ),
     ],
     notes: [

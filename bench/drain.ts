@@ -9,14 +9,14 @@ import { connectMysql } from '../platform/mysql.js';
 import type { Redis } from '../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../platform/redis.js';
 import { auditProblems } from './audit.js';
-import type { CpuMicros } from './service-cpu.js';
-import { cpuMicrosOf } from './cpu.js';
 import { complaintsOf, LoadGenerator } from './load-generator.js';
 import { MultiRowInsert } from './multi-row-insert.js';
 import type { Part, PartContext, PartResult } from './part.js';
-import type { ProcessKind, Service } from './service.js';
+import type { Service } from './service.js';
 import { firstRound } from './rounds.js';
-import { PATIENT, startService } from './service.js';
+import { PATIENT, SHARD_COUNT, startService } from './service.js';
+import type { CpuMicros } from './service-cpu.js';
+import { cpuMicrosByKind, cpuMicrosPer, microsOf } from './service-cpu.js';
 import type { Stoppable } from './started.js';
 import { stoppingAll } from './started.js';
 import type { Spread } from './statistics.js';
@@ -26,7 +26,6 @@ const SCALES = { full: { rows: 100_000 }, short: { rows: 4_000 } } as const;
 
 /** As many as the ledger writes in one statement (workers/ledger/shard-ledger.ts). */
 const ROWS_PER_STATEMENT = 2_000;
-const SHARD_COUNT = 16;
 /** The outbox is filled by the batch endpoint: how is not measured, and the ledger is held back no longer than it has to be. */
 const CLAIMS_PER_REQUEST = 500;
 const CONNECTIONS = 4;
@@ -35,12 +34,9 @@ const LOOK_INTERVAL_MS = 5;
 const DRAIN_TIMEOUT_MS = 120_000;
 const REDIS_REQUESTS = { kind: 'request', commandTimeoutMs: 5_000 } as const;
 
-/** Everybody that works for the ledger. */
-const PROCESSES = ['ledger', 'redis', 'mariadb'] as const satisfies readonly ProcessKind[];
-
 interface Measured {
   readonly rowsPerSecond: number;
-  /** Per row. */
+  /** Per row, of everybody that works for the ledger. */
   readonly cpuMicros: CpuMicros;
 }
 
@@ -59,7 +55,7 @@ export const DRAIN: Part = {
       const { rows } = SCALES[context.scale];
       context.report('starting a service');
       // A coupon may run ahead of MySQL by all claims that are made while the ledger is held back.
-      const environment = { ...PATIENT, LEDGER_WINDOW: String(2 * rows), SHARD_COUNT: String(SHARD_COUNT) };
+      const environment = { ...PATIENT, LEDGER_WINDOW: String(2 * rows) };
       const service = keep(await startService({ ...context, environment }));
       const load = keep(new LoadGenerator(context.signal));
       const redis = connectRedis(service.databaseUrls.REDIS_URL, REDIS_REQUESTS, context.log);
@@ -155,14 +151,10 @@ class DrainBench {
 
   /** `work` resolves with rows per second. */
   async perRow(rows: number, work: () => Promise<number>): Promise<Measured> {
-    const { pids } = this.#options.service;
-    const read = (kind: ProcessKind): number => pids[kind].reduce((sum, pid) => sum + cpuMicrosOf(pid), 0);
-    const before = new Map(PROCESSES.map((kind) => [kind, read(kind)]));
+    const { ledger, redis, mariadb } = this.#options.service.pids;
+    const before = cpuMicrosByKind({ ledger, redis, mariadb });
     const rowsPerSecond = await work();
-    const cpuMicros = Object.fromEntries(
-      PROCESSES.map((kind) => [kind, (read(kind) - (before.get(kind) ?? 0)) / rows]),
-    );
-    return { rowsPerSecond, cpuMicros };
+    return { rowsPerSecond, cpuMicros: cpuMicrosPer(rows, before, cpuMicrosByKind({ ledger, redis, mariadb })) };
   }
 }
 
@@ -185,9 +177,9 @@ function resultOf(
         columns: ['the ledger drains it', 'mysql2 inserts as many rows'],
         rows: [
           both('rows per second', 0, ({ rowsPerSecond }) => rowsPerSecond),
-          both('ledger, µs of CPU per row', 1, ({ cpuMicros }) => cpuMicros.ledger ?? NaN),
-          both('Redis, µs of CPU per row', 1, ({ cpuMicros }) => cpuMicros.redis ?? NaN),
-          both('MariaDB, µs of CPU per row', 1, ({ cpuMicros }) => cpuMicros.mariadb ?? NaN),
+          both('ledger, µs of CPU per row', 1, ({ cpuMicros }) => microsOf(cpuMicros, 'ledger')),
+          both('Redis, µs of CPU per row', 1, ({ cpuMicros }) => microsOf(cpuMicros, 'redis')),
+          both('MariaDB, µs of CPU per row', 1, ({ cpuMicros }) => microsOf(cpuMicros, 'mariadb')),
         ],
         notes: [
           `${count} rounds in turns; ${ROWS_PER_STATEMENT} rows a statement, one connection, the same server and the same keys.`,

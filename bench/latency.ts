@@ -171,7 +171,7 @@ function resultOf({ rounds: count }: PartContext, rounds: readonly Round[], prob
       rounds.flatMap(({ shares }) => shares.filter((one) => one.share === share)).map((one) => value(one.outcome)),
     );
   const picture: Picture = {
-    name: 'latency',
+    name: 'latency-open-loop',
     title: 'Accepted claims, from the moment they were due to the answer',
     kind: 'lines',
     x: { title: 'offered, share of the peak' },

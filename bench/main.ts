@@ -1,7 +1,8 @@
 // `npm run bench`: reads the command line, runs parts, prints what came out and saves it where that is wanted. What is
 // measured is in the parts (parts.ts). Progress goes to stderr, the result to stdout.
-import { loadavg } from 'node:os';
-import { resolve } from 'node:path';
+import { mkdtemp } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { createProgress } from '../cli/progress.js';
 import { listenForSignals } from '../cli/signals.js';
@@ -12,7 +13,7 @@ import { createLog } from '../platform/log.js';
 import { describeMachine } from './machine.js';
 import type { PartContext } from './part.js';
 import { PARTS } from './parts.js';
-import { loadRun, RESULTS_FOLDER, saveRun, saveToReadme } from './report/save.js';
+import { loadRun, PUBLISHED, publishRun, saveRun, whyNotPublish } from './report/save.js';
 import { describeRun } from './report/terminal.js';
 import { verdictsOf } from './report/verdicts.js';
 import type { BenchRun } from './run.js';
@@ -23,6 +24,8 @@ const REQUESTS_MAX = 100_000;
 /** With both at their most a coupon has to have stock for five million claims, and ten is what one may have. */
 const ROUNDS_MAX = 50;
 const DEFAULTS = { full: { rounds: 5, requests: 20_000 }, short: { rounds: 1, requests: 2_000 } } as const;
+const CONNECTIONS = 256;
+const WORKERS = 1;
 
 interface Options {
   readonly only?: readonly string[];
@@ -44,8 +47,8 @@ const program = new Command('npm run bench --')
   .option('--short', 'everything as small as it gets: shows that it runs, its figures mean nothing')
   .option('--rounds <n>', 'rounds that are measured, after one that is not (default: 5)', whole(1, ROUNDS_MAX))
   .option('--requests <n>', 'requests of one load in one round (default: 20000)', whole(1_000, REQUESTS_MAX))
-  .option('--connections <n>', 'connections, each with one request at a time', whole(1, 2_000), 256)
-  .option('--workers <n>', 'http workers of the service (WEB_CONCURRENCY), and of the baseline', whole(1, 64), 1)
+  .option('--connections <n>', 'connections, each with one request at a time', whole(1, 2_000), CONNECTIONS)
+  .option('--workers <n>', 'http workers of the service (WEB_CONCURRENCY), and of the baseline', whole(1, 64), WORKERS)
   .option('--save [folder]', 'write page, pictures and raw data; without a folder to bench/results/ and the README')
   .option('--render', 'write page, pictures and README again from the raw data in bench/results/, and measure nothing')
   .option('--json', 'print everything that was measured as JSON')
@@ -65,15 +68,12 @@ program.parse();
 process.exitCode = await main(program.opts<Options>());
 
 async function main(options: Options): Promise<number> {
-  const { save, short, only, render } = options;
-  if (render === true) {
-    const saved = await loadRun(RESULTS_FOLDER);
-    await saveRun(saved, RESULTS_FOLDER);
-    await saveToReadme(saved);
-    return EXIT.ok;
-  }
-  if (save === true && (short === true || only !== undefined)) {
-    process.stderr.write('bench: what the README shows is a whole run; name a folder to save another one\n');
+  if (options.render === true) return await renderAgain();
+  if (options.save === true && !isWhole(options)) {
+    process.stderr.write(
+      'bench: what the README shows is a whole run with no --short, --only or --cpu-prof, no fewer rounds or requests ' +
+        'and no other connections or workers than by default; name a folder to save another one\n',
+    );
     return EXIT.usage;
   }
   const signals = listenForSignals();
@@ -84,8 +84,7 @@ async function main(options: Options): Promise<number> {
     const result =
       options.json === true ? JSON.stringify({ ...run, targets: verdictsOf(run) }, undefined, 2) : describeRun(run);
     process.stdout.write(`${result}\n`);
-    if (save !== undefined) await saveRun(run, save === true ? RESULTS_FOLDER : resolve(save));
-    if (save === true) await saveToReadme(run);
+    await save(run, options.save);
     return run.parts.every(({ problems }) => problems.length === 0) ? EXIT.ok : EXIT.failed;
   } catch (error) {
     progress.stop();
@@ -94,6 +93,36 @@ async function main(options: Options): Promise<number> {
     return EXIT.failed;
   } finally {
     signals.close();
+  }
+}
+
+/** As `npm run bench` measures by itself, or more rounds and requests of it. */
+function isWhole({ short, only, cpuProf, rounds, requests, connections, workers }: Options): boolean {
+  const { full } = DEFAULTS;
+  const asAlways = short === undefined && only === undefined && cpuProf === undefined;
+  const enough = (rounds ?? full.rounds) >= full.rounds && (requests ?? full.requests) >= full.requests;
+  return asAlways && enough && connections === CONNECTIONS && workers === WORKERS;
+}
+
+async function save(run: BenchRun, to: Options['save']): Promise<void> {
+  if (to === undefined) return;
+  const refusal = to === true ? whyNotPublish(run) : undefined;
+  if (to === true && refusal === undefined) {
+    await publishRun(run);
+    return;
+  }
+  const folder = to === true ? await mkdtemp(join(tmpdir(), 'stampede-bench-run-')) : resolve(to);
+  await saveRun(run, folder);
+  if (refusal !== undefined) process.stderr.write(`bench: ${refusal}; this run is saved in ${folder}\n`);
+}
+
+async function renderAgain(): Promise<number> {
+  try {
+    await publishRun(await loadRun(PUBLISHED.folder));
+    return EXIT.ok;
+  } catch (error) {
+    process.stderr.write(`bench: ${messageOf(error)}\n`);
+    return EXIT.failed;
   }
 }
 

@@ -3,7 +3,8 @@
 import { messageOf } from '../platform/errors.js';
 import { machineTime, ownCpuMicros } from './cpu.js';
 import type { Machine } from './machine.js';
-import type { Part, PartContext, PartResult } from './part.js';
+import type { Finding, Part, PartContext, PartResult } from './part.js';
+import { isSpread } from './statistics.js';
 
 export interface PartRun {
   readonly name: string;
@@ -14,6 +15,11 @@ export interface PartRun {
   readonly result?: PartResult;
   /** Sentences; with any of them the part's findings count for nothing. */
   readonly problems: readonly string[];
+}
+
+/** What may be shown of it and held against targets: nothing where it has a problem. Whoever shows a run asks this. */
+export function soundResultOf({ result, problems }: PartRun): PartResult | undefined {
+  return problems.length === 0 ? result : undefined;
 }
 
 /** Everything that is measured, as `--json` prints it. */
@@ -49,7 +55,7 @@ async function runPart(part: Part, context: PartContext): Promise<PartRun> {
   const startedAt = performance.now();
   const before = { ours: ownCpuMicros(), ...machineTime() };
   const outcome = await part.measure(context).then(
-    (result) => ({ result, problems: result.problems }),
+    (result) => ({ result, problems: [...result.problems, ...result.findings.flatMap(complaintOf)] }),
     (error: unknown) => ({ problems: [messageOf(error)] }),
   );
   const after = { ours: ownCpuMicros(), ...machineTime() };
@@ -62,6 +68,11 @@ async function runPart(part: Part, context: PartContext): Promise<PartRun> {
     foreignCpuShare: Math.max(0, foreign / total),
     ...outcome,
   };
+}
+
+/** JSON has no NaN: such a figure would be null in the raw data, and null is less than every bound. */
+function complaintOf({ target, value }: Finding): string[] {
+  return isSpread(value) ? [] : [`what it found for ${target} is no number: ${JSON.stringify(value)}`];
 }
 
 function leftText([current, ...later]: readonly Part[], elapsedMinutes: number): string {

@@ -6,16 +6,25 @@ import type { ProcessKind } from './service.js';
 export type CpuMicros = Partial<Readonly<Record<ProcessKind, number>>>;
 export type Pids = Partial<Readonly<Record<ProcessKind, readonly number[]>>>;
 
-/** µs that each kind has used since its processes started. */
+/** Throws when there is none: what was not read did not cost nothing. */
+export function microsOf(cpu: CpuMicros, kind: ProcessKind): number {
+  const micros = cpu[kind];
+  if (micros === undefined) throw new Error(`the CPU time of ${kind} was not read`);
+  return micros;
+}
+
+/** µs that each kind has used since its processes started. A kind without a process is left out. */
 export function cpuMicrosByKind(pids: Pids): CpuMicros {
   const entries = Object.entries(pids) as [ProcessKind, readonly number[]][];
   return Object.fromEntries(
-    entries.map(([kind, list]) => [kind, list.reduce((sum, pid) => sum + cpuMicrosOf(pid), 0)]),
+    entries.flatMap(([kind, list]) =>
+      list.length === 0 ? [] : [[kind, list.reduce((sum, pid) => sum + cpuMicrosOf(pid), 0)]],
+    ),
   );
 }
 
-/** µs for each of `units`, between two readings. */
+/** µs for each of `units`, between two readings of the same kinds. */
 export function cpuMicrosPer(units: number, before: CpuMicros, after: CpuMicros): CpuMicros {
   const kinds = Object.keys(after) as ProcessKind[];
-  return Object.fromEntries(kinds.map((kind) => [kind, ((after[kind] ?? 0) - (before[kind] ?? 0)) / units]));
+  return Object.fromEntries(kinds.map((kind) => [kind, (microsOf(after, kind) - microsOf(before, kind)) / units]));
 }

@@ -2,6 +2,7 @@
 import type { MeasuredLoad } from './measured-load.js';
 import type { PartContext, PartResult, ResultTable } from './part.js';
 import type { ProcessKind } from './service.js';
+import { microsOf } from './service-cpu.js';
 import type { Spread } from './statistics.js';
 import { spreadOf } from './statistics.js';
 import type { Measurements } from './switches.js';
@@ -85,7 +86,7 @@ export function switchesResult(
 }
 
 function cpuOf(kind: ProcessKind) {
-  return ({ cpuMicrosPerClaim }: MeasuredLoad): number => cpuMicrosPerClaim[kind] ?? 0;
+  return ({ cpuMicrosPerClaim }: MeasuredLoad): number => microsOf(cpuMicrosPerClaim, kind);
 }
 
 function cpuAt(loads: readonly MeasuredLoad[], start: number): number {

@@ -8,6 +8,7 @@ import { measureLoad } from '../measured-load.js';
 import type { Part, PartContext, Picture, ResultTable } from '../part.js';
 import type { Service } from '../service.js';
 import { startService } from '../service.js';
+import { microsOf } from '../service-cpu.js';
 import { stoppingAll } from '../started.js';
 import type { Spread } from '../statistics.js';
 import { spreadOf } from '../statistics.js';
@@ -25,7 +26,7 @@ const CREATING_AT_ONCE = 48;
 
 const KINDS = ['http', 'redis', 'ledger', 'mariadb'] as const;
 /** `http` worker and Redis: what a claim waits for. */
-const costOf = ({ cpuMicrosPerClaim: { http = NaN, redis = NaN } }: MeasuredLoad): number => http + redis;
+const costOf = ({ cpuMicrosPerClaim: cpu }: MeasuredLoad): number => microsOf(cpu, 'http') + microsOf(cpu, 'redis');
 
 /** One number of users, or of coupons. */
 interface Size {
@@ -168,7 +169,7 @@ function tableOf(what: string, grown: readonly Grown[], notes: readonly string[]
     columns: grown.map(({ size }) => size.toLocaleString('en')),
     rows: [
       row('http and Redis, µs of CPU per claim', 1, costOf),
-      ...KINDS.map((kind) => row(`${kind}, µs of CPU per claim`, 1, (one) => one.cpuMicrosPerClaim[kind] ?? NaN)),
+      ...KINDS.map((kind) => row(`${kind}, µs of CPU per claim`, 1, (one) => microsOf(one.cpuMicrosPerClaim, kind))),
       row('claims per second', 0, ({ claimsPerSecond }) => claimsPerSecond),
     ],
     notes,
@@ -190,7 +191,7 @@ function pictureOf(name: string, what: string, grown: readonly Grown[]): Picture
     points: grown.flatMap(({ size, rounds }) =>
       KINDS.map((kind) => ({
         ...{ series: kind, x: size },
-        y: spreadOf(rounds.map(({ cpuMicrosPerClaim }) => cpuMicrosPerClaim[kind] ?? NaN)),
+        y: spreadOf(rounds.map(({ cpuMicrosPerClaim }) => microsOf(cpuMicrosPerClaim, kind))),
       })),
     ),
   };

@@ -4,6 +4,7 @@ import type { Counters } from '../databases.js';
 import type { MeasuredLoad } from '../measured-load.js';
 import type { Finding, PartContext, PartResult, Picture, ResultTable } from '../part.js';
 import type { CpuMicros } from '../service-cpu.js';
+import { microsOf } from '../service-cpu.js';
 import type { ProcessKind } from '../service.js';
 import type { Spread } from '../statistics.js';
 import { spreadOf } from '../statistics.js';
@@ -45,7 +46,7 @@ export function resultOf(
         ['answered', (one) => one.claimsPerSecond],
         ['row in MySQL', (one) => one.writtenPerSecond],
       ]),
-      picture('latency', 'Latency of granted claims under full load', 'ms', granted, [
+      picture('latency-peers', 'Latency of granted claims under full load', 'ms', granted, [
         ['p50', (one) => one.load.latencyMs.p50],
         ['p99', (one) => one.load.latencyMs.p99],
       ]),
@@ -91,7 +92,10 @@ function tableOf(
           has(column, kind) ? over(cpuOf(kind))(column) : undefined,
         ),
       ),
-      row('all of them, µs of CPU per request', 1, over(totalCpu)),
+      row('all of them, µs of CPU per request', 1, (column) => {
+        const kinds = PROCESSES.flatMap(([kind]) => (has(column, kind) ? [cpuOf(kind)] : []));
+        return over((one) => kinds.reduce((sum, micros) => sum + micros(one), 0))(column);
+      }),
       row('server against the empty route', 2, (column) => floor && ratio(column, floor, cpuOf('http'))),
       row(
         'answers per second',
@@ -125,13 +129,13 @@ function tableOf(
 }
 
 function cpuPicture(name: string, title: string, columns: readonly PeerRounds[]): Picture {
-  return picture(
-    name,
-    title,
-    'µs of CPU per request',
-    columns,
-    PROCESSES.map(([kind, process]) => [process, cpuOf(kind)]),
+  const points = columns.flatMap((column) =>
+    PROCESSES.filter(([kind]) => has(column, kind)).map(([kind, process]) => ({
+      ...{ series: process, x: column.name },
+      y: spreadOf(column.rounds.map(cpuOf(kind))),
+    })),
   );
+  return barsOf(name, title, 'µs of CPU per request', points);
 }
 
 function picture(
@@ -144,6 +148,10 @@ function picture(
   const points = columns.flatMap((column) =>
     series.map(([of, value]) => ({ series: of, x: column.name, y: spreadOf(column.rounds.map(value)) })),
   );
+  return barsOf(name, title, unit, points);
+}
+
+function barsOf(name: string, title: string, unit: string, points: Picture['points']): Picture {
   return { name, title, kind: 'bars', x: { title: '' }, y: { title: unit }, points };
 }
 
@@ -158,17 +166,13 @@ function valueAt({ rounds }: PeerRounds, round: number, value: (one: MeasuredLoa
 }
 
 function cpuOf(kind: ProcessKind) {
-  return ({ cpuMicrosPerClaim }: MeasuredLoad): number => cpuMicrosPerClaim[kind] ?? 0;
+  return ({ cpuMicrosPerClaim }: MeasuredLoad): number => microsOf(cpuMicrosPerClaim, kind);
 }
 
-function totalCpu(one: MeasuredLoad): number {
-  return PROCESSES.reduce((sum, [kind]) => sum + cpuOf(kind)(one), 0);
-}
-
-/** Requests for each of what the databases counted. A lower bound: what ledger and jobs do meanwhile counts, too. */
+/** Requests for each of what the databases counted, if anything. A lower bound: what ledger and jobs do meanwhile counts, too. */
 function per(column: PeerRounds, requests: number, count: (counted: Counters) => number): Spread | undefined {
   const counts = column.rounds.flatMap(({ counted }) => (counted === undefined ? [] : count(counted)));
-  return counts.length === 0 ? undefined : spreadOf(counts.map((each) => requests / each));
+  return counts.length === 0 || counts.includes(0) ? undefined : spreadOf(counts.map((each) => requests / each));
 }
 
 function idleText(idle: CpuMicros): string {
@@ -176,8 +180,9 @@ function idleText(idle: CpuMicros): string {
   return `${parts.join(', ')} ms of CPU per second`;
 }
 
+/** Whether there are such processes; where there are, a reading that is missing is an error. */
 function has({ rounds }: PeerRounds, kind: ProcessKind): boolean {
-  return rounds[0]?.cpuMicrosPerClaim[kind] !== undefined;
+  return rounds.some(({ cpuMicrosPerClaim }) => cpuMicrosPerClaim[kind] !== undefined);
 }
 
 function pick(all: readonly PeerRounds[], wanted: string): PeerRounds {

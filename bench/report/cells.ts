@@ -11,7 +11,7 @@ export interface TextTable {
 }
 
 /** Above it the figures of a part are worth a second run on a quieter machine. */
-export const FOREIGN_SHARE_MAX = 0.2;
+const FOREIGN_SHARE_MAX = 0.2;
 
 export function cellsOf({ columns, rows }: ResultTable): TextTable {
   return {
@@ -39,20 +39,24 @@ export function partCells(parts: readonly PartRun[]): TextTable {
     rows: parts.map(({ name, durationMs, foreignCpuShare }) => [
       name,
       (durationMs / 60_000).toFixed(1),
-      `${(foreignCpuShare * 100).toFixed(0)} %`,
+      percent(foreignCpuShare),
     ]),
   };
 }
 
 /** One sentence each. */
 export function circumstancesOf({ startedAt, machine, loadAverage, scale, rounds, parts }: BenchRun): string[] {
-  const foreign = Math.max(0, ...parts.map(({ foreignCpuShare }) => foreignCpuShare));
+  const disturbed = parts.filter(({ foreignCpuShare }) => foreignCpuShare > FOREIGN_SHARE_MAX);
+  const named = disturbed.map(({ name, foreignCpuShare }) => `${name} (${percent(foreignCpuShare)})`);
   const { cores, cpu, memoryGib, kernel, node, redis, mariadb, commit } = machine;
   const [before, after] = loadAverage.map((load) => load.toFixed(2));
   return [
     `${cores} cores (${cpu}), ${memoryGib} GiB of memory, Linux ${kernel}.`,
     `Node ${node}, Redis ${redis}, MariaDB ${mariadb}, Stampede at commit ${commit}.`,
-    `${startedAt.slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, load average ${before} before and ${after} after; others used up to ${(foreign * 100).toFixed(0)} % of the machine.`,
+    `${startedAt.slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, load average ${before} before and ${after} after.`,
+    named.length === 0
+      ? `In no part others used more than ${percent(FOREIGN_SHARE_MAX)} of the machine.`
+      : `Others used more than ${percent(FOREIGN_SHARE_MAX)} of the machine in ${named.join(', ')}: repeat that on a quieter one.`,
     ...(scale === 'short' ? ['A short run: it shows that everything runs, and its figures mean nothing.'] : []),
   ];
 }
@@ -60,6 +64,10 @@ export function circumstancesOf({ startedAt, machine, loadAverage, scale, rounds
 /** Of parts that have no result, and why. */
 export function problemsOf(parts: readonly PartRun[]): string[] {
   return parts.flatMap(({ name, problems }) => problems.map((problem) => `${name} has no result: ${problem}`));
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`;
 }
 
 function cellText(cell: Cell, digits: number): string {

@@ -1,8 +1,9 @@
 // A saved run as Markdown: the page of bench/results/, and what the README shows of it. Pure.
 import type { Picture } from '../part.js';
-import type { BenchRun } from '../run.js';
+import type { BenchRun, PartRun } from '../run.js';
+import { soundResultOf } from '../run.js';
 import type { TextTable } from './cells.js';
-import { cellsOf, circumstancesOf, FOREIGN_SHARE_MAX, partCells, problemsOf, verdictCells } from './cells.js';
+import { cellsOf, circumstancesOf, partCells, problemsOf, verdictCells } from './cells.js';
 import { verdictsOf } from './verdicts.js';
 
 /** Between them stands what `npm run bench -- --save` writes into the README. */
@@ -14,7 +15,6 @@ const README_PICTURES = ['cpu-per-claim', 'throughput'];
 export const RAW_FILE = 'run.json.gz';
 
 export function pageOf(run: BenchRun): string {
-  const problems = problemsOf(run.parts);
   return [
     '# Results of the benchmark',
     'Written by `npm run bench -- --save`; [how it measures](../README.md). ' +
@@ -22,27 +22,25 @@ export function pageOf(run: BenchRun): string {
     circumstancesOf(run).join(' '),
     '## Targets',
     tableOf(verdictCells(verdictsOf(run))),
-    ...(problems.length === 0 ? [] : ['## Problems', ...problems]),
-    ...run.parts.flatMap(({ name, result }) => [
-      `## ${name}`,
-      ...(result?.tables ?? []).flatMap((table) => [
-        `### ${table.title}`,
-        tableOf(cellsOf(table)),
-        table.notes.join(' '),
-      ]),
-      ...(result?.pictures ?? []).map((picture) => imageOf(picture, '')),
-    ]),
+    ...run.parts.flatMap((part) => [`## ${part.name}`, ...problemsOf([part]), ...shownOf(part)]),
     '## The machine meanwhile',
     tableOf(partCells(run.parts)),
-    `Where others used more than ${FOREIGN_SHARE_MAX * 100} %, repeat it on a quieter machine.`,
   ].join('\n\n');
+}
+
+function shownOf(part: PartRun): string[] {
+  const { tables = [], pictures = [] } = soundResultOf(part) ?? {};
+  return [
+    ...tables.flatMap((table) => [`### ${table.title}`, tableOf(cellsOf(table)), table.notes.join(' ')]),
+    ...pictures.map((picture) => imageOf(picture, '')),
+  ];
 }
 
 /** The README with what it shows of this run. Throws when it has no place for it. */
 export function readmeWith(readme: string, run: BenchRun): string {
   const [begin, end] = [readme.indexOf(README_BEGIN), readme.indexOf(README_END)];
   if (begin === -1 || end < begin) throw new Error(`the README has no ${README_BEGIN} … ${README_END}`);
-  const pictures = run.parts.flatMap(({ result }) => result?.pictures ?? []);
+  const pictures = run.parts.flatMap((part) => soundResultOf(part)?.pictures ?? []);
   const shown = README_PICTURES.flatMap((name) => pictures.find((picture) => picture.name === name) ?? []);
   const text = [
     tableOf(verdictCells(verdictsOf(run))),

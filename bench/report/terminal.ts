@@ -1,8 +1,9 @@
 // How a run looks on the terminal. Pure text.
 import Table from 'cli-table3';
 import type { BenchRun } from '../run.js';
+import { soundResultOf } from '../run.js';
 import type { TextTable } from './cells.js';
-import { cellsOf, circumstancesOf, FOREIGN_SHARE_MAX, partCells, problemsOf, verdictCells } from './cells.js';
+import { cellsOf, circumstancesOf, partCells, problemsOf, verdictCells } from './cells.js';
 import { verdictsOf } from './verdicts.js';
 
 /** No colours, and no lines between rows. */
@@ -12,15 +13,12 @@ const PLAIN = {
 };
 
 export function describeRun(run: BenchRun): string {
-  const results = run.parts.flatMap(({ result }) => result?.tables ?? []);
-  const percent = FOREIGN_SHARE_MAX * 100;
+  const results = run.parts.flatMap((part) => soundResultOf(part)?.tables ?? []);
   return [
     circumstancesOf(run).join('\n'),
     'Figures are medians (lowest–highest) over rounds.',
     ...results.map((table) => [table.title, drawn(cellsOf(table)), ...table.notes].join('\n')),
-    [drawn(partCells(run.parts)), `Where others used more than ${percent} %, repeat it on a quieter machine.`].join(
-      '\n',
-    ),
+    drawn(partCells(run.parts)),
     drawn(verdictCells(verdictsOf(run))),
     ...problemsOf(run.parts).map((problem) => `PROBLEM: ${problem}`),
   ].join('\n\n');

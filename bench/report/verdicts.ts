@@ -1,7 +1,8 @@
 // How every target stands after a run. Pure.
-import type { Finding } from '../part.js';
-import type { BenchRun } from '../run.js';
+import type { BenchRun, PartRun } from '../run.js';
+import { soundResultOf } from '../run.js';
 import type { Spread } from '../statistics.js';
+import { isSpread } from '../statistics.js';
 import type { Target, TargetName } from '../targets.js';
 import { TARGETS } from '../targets.js';
 
@@ -12,22 +13,23 @@ export interface Verdict {
   /** `≤ 1.15 ×` */
   readonly bound: string;
   readonly value: Spread | undefined;
-  readonly verdict: 'met' | 'missed' | 'not measured';
+  /** `no result`: its part has problems, or found nothing that can be judged. `not measured`: its part did not run. */
+  readonly verdict: 'met' | 'missed' | 'no result' | 'not measured';
 }
 
-/** In the order of the table of targets. What a part with a problem found counts for nothing; what is found twice counts as first found. */
+/** In the order of the table of targets. */
 export function verdictsOf({ parts }: Pick<BenchRun, 'parts'>): Verdict[] {
-  const findings = parts.flatMap(({ result, problems }) => (problems.length === 0 ? (result?.findings ?? []) : []));
-  return Object.keys(TARGETS).map((name) => verdictOn(name as TargetName, findings));
+  return Object.keys(TARGETS).map((name) => verdictOn(name as TargetName, parts));
 }
 
-function verdictOn(name: TargetName, findings: readonly Finding[]): Verdict {
-  const target: Target = TARGETS[name];
-  const { what, unit, atMost, atLeast } = target;
-  const value = findings.find((finding) => finding.target === name)?.value;
+function verdictOn(name: TargetName, parts: readonly PartRun[]): Verdict {
+  const { part, what, unit, atMost, atLeast }: Target = TARGETS[name];
+  const run = parts.find((one) => one.name === part);
+  const result = run && soundResultOf(run);
+  const value = result?.findings.find(({ target, value: found }) => target === name && isSpread(found))?.value;
   const bound = [atMost === undefined ? [] : `≤ ${atMost}`, atLeast === undefined ? [] : `≥ ${atLeast}`].flat();
   const common = { name, what, unit, bound: `${bound.join(', ')} ${unit}`.trim(), value };
-  if (value === undefined) return { ...common, verdict: 'not measured' };
+  if (value === undefined) return { ...common, verdict: run === undefined ? 'not measured' : 'no result' };
   const met = value.median <= (atMost ?? Infinity) && value.median >= (atLeast ?? -Infinity);
   return { ...common, verdict: met ? 'met' : 'missed' };
 }

@@ -4,11 +4,14 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import type { PeerRounds } from '../../bench/peers/peers.js';
 import type { BenchRun } from '../../bench/run.js';
 import type { ScriptResult } from '../../bench/scripts.js';
+import { startService } from '../../bench/service.js';
+import { createLog } from '../../platform/log.js';
 import { packagePath } from '../../platform/package-root.js';
 import { processesBelow } from '../harness/left-behind.js';
 import { makeScratchFolder } from '../harness/scratch.js';
@@ -17,6 +20,10 @@ import { makeScratchFolder } from '../harness/scratch.js';
 const REQUESTS = 2_000;
 /** It takes about 25 s; a busy machine is no failure. */
 const BENCH_TIMEOUT_MS = 180_000;
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 it(
   'tells the CPU time of every process and design, and of the script alone, as JSON',
@@ -110,6 +117,27 @@ it('refuses numbers that it cannot measure with', async () => {
   const [errors] = await Promise.all([text(bench.stderr), once(bench, 'close')]);
   expect(errors).toContain("'--requests <n>' argument '7' is invalid. It must be a whole number from 1000 to 100000.");
   expect(bench.exitCode).toBe(1);
+});
+
+it('puts nothing into the README but a whole run', async () => {
+  const dir = await makeScratchFolder('bench');
+  const others = [['--short'], ['--cpu-prof', 'here'], ['--rounds', '4'], ['--workers', '2']];
+  const refused = others.map(async (other) => {
+    const bench = startBench(dir, ...other, '--save');
+    const [errors] = await Promise.all([text(bench.stderr), once(bench, 'close')]);
+    expect(errors).toContain('what the README shows is a whole run');
+    expect(bench.exitCode).toBe(64);
+  });
+  await Promise.all(refused);
+});
+
+it('leaves nothing behind of a service that cannot be started', async () => {
+  const dir = await makeScratchFolder('bench');
+  vi.stubEnv('TMPDIR', dir);
+  const { signal } = new AbortController();
+  const options = { workers: 1, execArgv: [], log: createLog('bench', 'silent'), signal };
+  await expect(startService({ ...options, node: join(dir, 'none') })).rejects.toThrow('ENOENT');
+  expect(await readdir(dir)).toEqual([]);
 });
 
 /** Its folders are made below `dir`, where it also works. */

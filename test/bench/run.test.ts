@@ -1,5 +1,5 @@
 // Parts are run, their targets judged, and what they found is shown and saved, whatever one of them does.
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { describeMachine } from '../../bench/machine.js';
@@ -7,11 +7,21 @@ import type { Finding, Part, PartResult } from '../../bench/part.js';
 import { PARTS } from '../../bench/parts.js';
 import { describeRun } from '../../bench/report/terminal.js';
 import { svgOf } from '../../bench/report/picture.js';
-import { formattedPage, formattedReadme, loadRun, RESULTS_FOLDER, saveRun } from '../../bench/report/save.js';
+import {
+  formattedPage,
+  formattedReadme,
+  loadRun,
+  PUBLISHED,
+  publishRun,
+  saveRun,
+  whyNotPublish,
+} from '../../bench/report/save.js';
 import { verdictsOf } from '../../bench/report/verdicts.js';
 import type { BenchRun, PartRun } from '../../bench/run.js';
 import { runParts } from '../../bench/run.js';
 import { spreadOf } from '../../bench/statistics.js';
+import type { Target } from '../../bench/targets.js';
+import { TARGETS } from '../../bench/targets.js';
 import { createLog } from '../../platform/log.js';
 import { packagePath } from '../../platform/package-root.js';
 import { makeScratchFolder } from '../harness/scratch.js';
@@ -54,12 +64,19 @@ const RESULT: PartResult = {
   raw: { rounds: [1, 2, 3] },
 };
 
+const README =
+  '# Top\n\n<!-- benchmark: written by `npm run bench -- --save` -->\n\nOf an earlier run.\n\n<!-- end of benchmark -->\n\n## Next\n';
+
 function part(name: string, measure: Part['measure']): Part {
   return { name, description: '', minutes: 4, measure };
 }
 
 function found(...findings: Finding[]): Part['measure'] {
   return () => Promise.resolve({ ...RESULT, findings });
+}
+
+function doubtful(...findings: Finding[]): Part['measure'] {
+  return () => Promise.resolve({ ...RESULT, findings, problems: ['the audit failed'] });
 }
 
 async function run(parts: readonly Part[], report: (step: string) => void = () => undefined): Promise<PartRun[]> {
@@ -77,51 +94,113 @@ it('goes on after a part that throws or has a problem, and counts nothing of it'
   const steps: string[] = [];
   const parts = await run(
     [
-      part('throws', () => Promise.reject(new Error('no answer'))),
-      part('doubtful', async () => {
-        const result = await found({ target: 'cpuAgainstFloor', value: spreadOf([1]) })({} as never);
-        return { ...result, problems: ['the audit failed'] };
-      }),
-      part('sound', (context) => {
+      part('switches', () => Promise.reject(new Error('no answer'))),
+      part('peers', doubtful({ target: 'cpuAgainstFloor', value: spreadOf([1]) })),
+      part('memory', (context) => {
         context.report('measuring');
-        return found({ target: 'soldOutRedisCpu', value: spreadOf([1, 2, 30]) })(context);
+        return found({ target: 'memoryPerUser', value: spreadOf([1, 2, 300]) })(context);
       }),
     ],
     (step) => steps.push(step),
   );
   expect(parts.map(({ name, problems }) => [name, problems])).toEqual([
-    ['throws', ['no answer']],
-    ['doubtful', ['the audit failed']],
-    ['sound', []],
+    ['switches', ['no answer']],
+    ['peers', ['the audit failed']],
+    ['memory', []],
   ]);
-  expect(steps).toEqual(['[3 of 3, about 4 min left] sound: measuring']);
+  expect(steps).toEqual(['[3 of 3, about 4 min left] memory: measuring']);
   const verdicts = new Map(verdictsOf({ parts }).map((verdict) => [verdict.name, verdict]));
-  expect(verdicts.get('cpuAgainstFloor')).toMatchObject({ verdict: 'not measured', bound: '≤ 1.15 ×' });
-  expect(verdicts.get('soldOutRedisCpu')).toMatchObject({ verdict: 'met', bound: '≤ 2 µs' });
+  expect(verdicts.get('cpuBareAgainstFloor')).toMatchObject({ verdict: 'no result', value: undefined });
+  expect(verdicts.get('cpuAgainstFloor')).toMatchObject({ verdict: 'no result', bound: '≤ 1.15 ×', value: undefined });
+  expect(verdicts.get('memoryPerUser')).toMatchObject({ verdict: 'met', bound: '≤ 100 bytes' });
+  expect(verdicts.get('burstErrors')).toMatchObject({ verdict: 'not measured' });
   const text = describeRun(await runOf(parts));
-  expect(text).toContain('PROBLEM: throws has no result: no answer');
-  expect(text).toContain('PROBLEM: doubtful has no result: the audit failed');
+  expect(text).toContain('PROBLEM: switches has no result: no answer');
+  expect(text).toContain('PROBLEM: peers has no result: the audit failed');
   expect(text).toContain('2.0 (1.0–3.0)');
+});
+
+it('shows no figure and no picture of a part with a problem, and publishes nothing of such a run', async () => {
+  const finding = { target: 'cpuAgainstFloor' as const, value: spreadOf([1]) };
+  const failed = await runOf(await run([part('peers', doubtful(finding))]));
+  const folder = await makeScratchFolder('results');
+  await saveRun(failed, folder);
+  expect((await readdir(folder)).sort()).toEqual(['README.md', 'run.json.gz']);
+  const shown = [await formattedPage(failed), await formattedReadme(README, failed), describeRun(failed)];
+  for (const text of shown) {
+    expect(text).toContain('no result');
+    expect(text).not.toContain('µs of CPU');
+    expect(text).not.toContain('.svg');
+  }
+  expect(shown[0]).toContain('peers has no result: the audit failed');
+
+  const published = { folder: await makeScratchFolder('published'), readme: join(folder, 'readme.md') };
+  await writeFile(published.readme, README);
+  const refusal = 'README and bench/results/ stay as they are, since a part has no result: peers';
+  expect(whyNotPublish(failed)).toBe(refusal);
+  await expect(publishRun(failed, published)).rejects.toThrow(refusal);
+  expect(await readdir(published.folder)).toEqual([]);
+  expect(await readFile(published.readme, 'utf8')).toBe(README);
+
+  const sound = await runOf(await run([part('peers', found(finding))]));
+  await publishRun(sound, published);
+  expect(await readdir(published.folder)).toHaveLength(4);
+  expect(await readFile(published.readme, 'utf8')).toBe(await formattedReadme(README, sound));
+});
+
+it('takes what is no number for a problem, and never for a target that is met', async () => {
+  const value = { median: NaN, min: 1, max: 1 };
+  const parts = await run([part('peers', found({ target: 'cpuAgainstFloor', value }))]);
+  expect(parts[0]?.problems).toEqual([
+    'what it found for cpuAgainstFloor is no number: {"median":null,"min":1,"max":1}',
+  ]);
+  // As a run was saved that did not look.
+  const unseen = JSON.parse(JSON.stringify(parts.map((one) => ({ ...one, problems: [] })))) as PartRun[];
+  const verdict = verdictsOf({ parts: unseen }).find(({ name }) => name === 'cpuAgainstFloor');
+  expect(verdict).toMatchObject({ verdict: 'no result', value: undefined });
+});
+
+it('refuses to save two pictures of one name, but keeps the raw data', async () => {
+  const folder = await makeScratchFolder('results');
+  const twice = await runOf(await run([part('one', found()), part('two', found())]));
+  await expect(saveRun(twice, folder)).rejects.toThrow('two pictures are named cpu-per-claim');
+  expect(await readdir(folder)).toEqual(['run.json.gz']);
+  expect(await loadRun(folder)).toMatchObject({ parts: [{ name: 'one' }, { name: 'two' }] });
+});
+
+it('says in which parts others used too much of the machine', async () => {
+  const [sound] = await run([part('peers', found())]);
+  if (sound === undefined) throw new Error('a part was run');
+  const parts = [
+    { ...sound, foreignCpuShare: 0.2 },
+    { ...sound, name: 'burst', foreignCpuShare: 0.31, result: { ...RESULT, pictures: [] } },
+  ];
+  const sentence = 'Others used more than 20 % of the machine in burst (31 %): repeat that on a quieter one.';
+  const noisy = await runOf(parts);
+  for (const text of [await formattedPage(noisy), await formattedReadme(README, noisy), describeRun(noisy)]) {
+    expect(text).toContain(sentence);
+  }
+  expect(describeRun(await runOf(parts.slice(0, 1)))).toContain('In no part others used more than 20 %');
 });
 
 it('judges the median, on either side', async () => {
   const parts = await run([
-    part('one', found({ target: 'throughputAgainstUsual', value: spreadOf([3.4, 9, 3]) })),
+    part('peers', found({ target: 'throughputAgainstUsual', value: spreadOf([3.4, 9, 3]) })),
     part(
-      'two',
-      found({ target: 'cpuAgainstFloor', value: spreadOf([1.15]) }, { target: 'burstErrors', value: spreadOf([1]) }),
+      'burst',
+      found({ target: 'burstErrors', value: spreadOf([1]) }, { target: 'burstRows', value: spreadOf([5]) }),
     ),
   ]);
   const verdicts = new Map(verdictsOf({ parts }).map(({ name, verdict }) => [name, verdict]));
   expect(verdicts.get('throughputAgainstUsual')).toBe('missed');
-  expect(verdicts.get('cpuAgainstFloor')).toBe('met');
+  expect(verdicts.get('burstRows')).toBe('met');
   expect(verdicts.get('burstErrors')).toBe('missed');
 });
 
 it('saves page, pictures and raw data, from which all of it follows again', async () => {
   const folder = await makeScratchFolder('results');
   const value = spreadOf([1, 2, 3]);
-  const saved = await runOf(await run([part('sound', found({ target: 'throughputAgainstUsual', value }))]));
+  const saved = await runOf(await run([part('peers', found({ target: 'throughputAgainstUsual', value }))]));
   await saveRun(saved, folder);
   expect((await readdir(folder)).sort()).toEqual(['README.md', 'cpu-per-claim.svg', 'growth.svg', 'run.json.gz']);
 
@@ -137,9 +216,7 @@ it('saves page, pictures and raw data, from which all of it follows again', asyn
     expect(svg).not.toContain('NaN');
   }
 
-  const around = (block: string): string =>
-    `# Top\n\n<!-- benchmark: written by \`npm run bench -- --save\` -->\n\n${block}\n\n<!-- end of benchmark -->\n\n## Next\n`;
-  const readme = await formattedReadme(around('Of an earlier run.'), saved);
+  const readme = await formattedReadme(README, saved);
   expect(readme).toContain('![CPU per claim](bench/results/cpu-per-claim.svg)');
   expect(readme).not.toContain('growth');
   expect(readme).not.toContain('earlier');
@@ -151,14 +228,15 @@ it('saves page, pictures and raw data, from which all of it follows again', asyn
 });
 
 it('shows in README and bench/results/ what was saved last', async () => {
-  const saved = await loadRun(RESULTS_FOLDER);
+  const saved = await loadRun(PUBLISHED.folder);
+  expect(whyNotPublish(saved)).toBeUndefined();
   expect(saved.scale).toBe('full');
-  expect(await readFile(join(RESULTS_FOLDER, 'README.md'), 'utf8')).toBe(await formattedPage(saved));
+  expect(await readFile(join(PUBLISHED.folder, 'README.md'), 'utf8')).toBe(await formattedPage(saved));
   const readme = await readFile(packagePath('README.md'), 'utf8');
   expect(await formattedReadme(readme, saved)).toBe(readme);
   const pictures = saved.parts.flatMap(({ result }) => result?.pictures ?? []);
   for (const picture of pictures) {
-    expect(await readFile(join(RESULTS_FOLDER, `${picture.name}.svg`), 'utf8')).toBe(svgOf(picture));
+    expect(await readFile(join(PUBLISHED.folder, `${picture.name}.svg`), 'utf8')).toBe(svgOf(picture));
   }
 });
 
@@ -166,4 +244,9 @@ it('has parts with names of their own, each explained in bench/README.md', async
   const readme = await readFile(packagePath('bench', 'README.md'), 'utf8');
   const explained = [...readme.matchAll(/^\| ([a-z][a-z-]*) +\|/gm)].map(([, name]) => name);
   expect(explained.filter((name) => name !== 'part')).toEqual(PARTS.map(({ name }) => name));
+});
+
+it('has a part for every target', () => {
+  const names = PARTS.map(({ name }) => name);
+  for (const { part: name } of Object.values<Target>(TARGETS)) expect(names).toContain(name);
 });

@@ -7,6 +7,7 @@ describe('spreadOf', () => {
     expect(spreadOf([4, 1, 2, 3])).toEqual({ median: 2.5, min: 1, max: 4 });
     expect(spreadOf([7])).toEqual({ median: 7, min: 7, max: 7 });
     expect(() => spreadOf([])).toThrow(RangeError);
+    for (const wrong of [NaN, Infinity]) expect(() => spreadOf([1, wrong, 2])).toThrow('finite');
   });
 });
 
