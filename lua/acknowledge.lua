@@ -32,7 +32,7 @@ if not stands or outbox_is_lost(KEYS[2]) then return FENCED end
 
 begin_writes(KEYS[1], shard_time(clock))
 -- XACK without XDEL would leave an entry that nobody is given again. In chunks: unpack fails near 8,000, and one entry a
--- call costs Redis twice as much (docs/benchmark.md).
+-- call costs Redis twice as much.
 local CHUNK = 1000
 local function remove(first_id, last_id)
   local removed = 0

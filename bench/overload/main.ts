@@ -1,5 +1,5 @@
 // `npm run verify:overload`: reads the command line, measures (measure.ts), prints, and says by its exit code whether the service
-// keeps its goodput when it is offered three times what it can do. docs/benchmark.md explains the figures.
+// keeps its goodput when it is offered three times what it can do. docs/performance.md explains the figures.
 import Table from 'cli-table3';
 import { Command, Option } from 'commander';
 import { createProgress } from '../../cli/progress.js';
