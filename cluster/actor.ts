@@ -12,8 +12,9 @@ export interface Actor {
   /**
    * Becomes able to work: listening sockets are open, loops run. A database that is away is waited for in the background, and
    * here for seconds at the most: `unreadyReasons` says so meanwhile. Rejects with `ConfigurationError` when no restart could help.
+   * Aborted: the process is to end, so there is nothing to wait for and nothing to open any more; `drain` follows.
    */
-  start(): Promise<void>;
+  start(stopping?: AbortSignal): Promise<void>;
   /** Empty when the actor can do its work; else short stable words such as `redis_unavailable`. */
   unreadyReasons(): string[];
   /**

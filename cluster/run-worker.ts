@@ -51,6 +51,7 @@ class WorkerRun {
   /** Settles when `Actor.start()` has: a drain does not cut into it. */
   #started: Promise<void> = Promise.resolve();
   #poll: NodeJS.Timeout | undefined;
+  readonly #stopping = new AbortController();
   #draining = false;
 
   constructor(worker: Worker, name: string, role: Role) {
@@ -104,7 +105,7 @@ class WorkerRun {
         fail: (error) => this.#fail(error, 'actor'),
       });
       this.#actor = actor;
-      this.#started = actor.start();
+      this.#started = actor.start(this.#stopping.signal);
       await this.#started;
     } catch (error) {
       this.#fail(error, 'start');
@@ -149,6 +150,7 @@ class WorkerRun {
   #drain(deadline: number): void {
     if (this.#draining) return;
     this.#draining = true;
+    this.#stopping.abort();
     clearInterval(this.#poll);
     setTimeout(() => this.#explainDelay(), Math.max(0, deadline - Date.now()));
     this.#drainActor(deadline).then(

@@ -38,9 +38,8 @@ export const createActor: ActorFactory = ({ settings, log, metrics, cluster }) =
 };
 
 /**
- * A reload begins with this role: an older version that meets a newer version's tables ends here, and the others go on. Found by
- * the ledger, which ends before its successor starts, it would be the end of the whole service. A MySQL that is away is waited
- * for elsewhere.
+ * A reload begins with this role: an older version that meets a newer version's tables ends here, and the processes of the version
+ * before go on. A MySQL that is away is waited for elsewhere.
  */
 async function refuseRollback(mysqlUrl: string, log: Log): Promise<void> {
   try {

@@ -24,6 +24,14 @@ const LOOK_OPEN_MS = 250;
 /** Callers that ask again sooner than this after a look are answered from it. */
 const LOOK_AGAIN_MS = 50;
 
+/** How long to wait until shards are open. */
+export interface OpenPatience {
+  /** ms while none is. */
+  readonly firstMs: number;
+  /** ms for the others, once one is. */
+  readonly restMs: number;
+}
+
 export interface EpochWatchOptions {
   readonly mysql: Pool;
   readonly shardCount: number;
@@ -84,12 +92,17 @@ export class EpochWatch {
     );
   }
 
-  /** Resolves when claims of every shard may be sent, after `limitMs` or when the watch is stopped. */
-  async whenAllOpen(limitMs: number): Promise<void> {
-    const until = performance.now() + limitMs;
-    const { signal } = this.#stopping;
-    while (!this.allOpen() && !signal.aborted && performance.now() < until)
-      await sleep(LOOK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+  /** Resolves when claims of every shard may be sent, when patience is at its end, or when aborted. */
+  async whenAllOpen({ firstMs, restMs }: OpenPatience, stopping?: AbortSignal): Promise<void> {
+    let until = performance.now() + firstMs;
+    let isFirst = true;
+    while (!this.allOpen() && !stopping?.aborted && performance.now() < until) {
+      if (isFirst && this.anyOpen()) {
+        isFirst = false;
+        until = Math.min(until, performance.now() + restMs);
+      }
+      await sleep(LOOK_AGAIN_MS, undefined, stopping && { signal: stopping }).catch(() => undefined);
+    }
   }
 
   start(): void {

@@ -6,6 +6,7 @@ import { ClaimLine, surelyNotRun } from './claim-line.js';
 import type { ClaimMetrics } from './claim-metrics.js';
 import { Confirmations } from './confirmations.js';
 import { EpochWatch } from './epoch-watch.js';
+import type { OpenPatience } from './epoch-watch.js';
 import type { ClaimOutcome, ClaimService, CouponView, Receipt, Refusal, ReturnOutcome } from './claim-service.js';
 import { LedgerWatch } from './ledger-watch.js';
 import type { OutboxEnds } from './witness.js';
@@ -68,8 +69,8 @@ interface ClaimServiceContext {
 export interface RunningClaimService extends ClaimService {
   /** Returns at once; until the databases answer, `unreadyReasons` says what is missing. */
   start(): Promise<void>;
-  /** Resolves when claims of every shard may be sent, or after `limitMs`. */
-  whenOpen(limitMs: number): Promise<void>;
+  /** Resolves when claims of every shard may be sent, when patience is at its end, or when aborted. */
+  whenOpen(patience: OpenPatience, stopping?: AbortSignal): Promise<void>;
   /**
    * Answers what waits, waits up to `deadline` (epoch ms; default: not at all) until MySQL has everything that was answered,
    * and closes the connections.
@@ -140,8 +141,8 @@ class RedisClaimService implements RunningClaimService {
     return Promise.resolve();
   }
 
-  async whenOpen(limitMs: number): Promise<void> {
-    await this.#epochs.whenAllOpen(limitMs);
+  async whenOpen(patience: OpenPatience, stopping?: AbortSignal): Promise<void> {
+    await this.#epochs.whenAllOpen(patience, stopping);
   }
 
   async stop(deadline = 0): Promise<void> {

@@ -1,5 +1,6 @@
 // The actor of the role `http`: claim service and public API, started and drained together.
-import type { ActorFactory } from '../actor.js';
+import type { Actor, ActorContext, ActorFactory } from '../actor.js';
+import type { OpenPatience } from '../claims/epoch-watch.js';
 import { ClaimMetrics } from '../claims/claim-metrics.js';
 import { createClaimService } from '../claims/redis-claim-service.js';
 import { createHttpServer } from './http-server.js';
@@ -11,23 +12,27 @@ const REST_LIMIT_MS = HTTP_LIMITS.keepAliveTimeoutMs + 1_000;
 
 /**
  * The kernel hands connections to whoever listens, and beside others a process that cannot serve yet would answer 503 where they
- * answer claims. So it listens when it can serve; after this long it does in any case, so that `/readyz` can say what is missing.
+ * answer claims. So it listens when it can serve every shard; soon after the first, where others stay closed; and in any case
+ * after a while, so that `/readyz` can say what is missing.
  */
-const OPEN_PATIENCE_MS = 10_000;
+const PATIENCE: OpenPatience = { firstMs: 10_000, restMs: 1_000 };
 
 /** Part of the drain that is kept for closing what is open. */
 const CLOSE_RESERVE_MS = 1_000;
 
-export const createActor: ActorFactory = ({ name, settings, log, metrics }) => {
+export const createActor: ActorFactory = (context) => createHttpActor(context, PATIENCE);
+
+export function createHttpActor({ name, settings, log, metrics }: ActorContext, patience: OpenPatience): Actor {
   const claimMetrics = new ClaimMetrics(metrics);
   const claims = createClaimService({ name, settings, log, metrics: claimMetrics });
   const api = createHttpServer({ settings, log, claims, onShed: () => claimMetrics.shed() });
   const { host, port } = settings;
   const address = { host, port, hostVariable: 'HOST', portVariable: 'PORT' };
   return {
-    async start() {
+    async start(stopping) {
       await claims.start();
-      await claims.whenOpen(OPEN_PATIENCE_MS);
+      await claims.whenOpen(patience, stopping);
+      if (stopping?.aborted) return;
       await listen(api.app, address);
       log.info({ host, port }, 'public API listens');
     },
@@ -40,4 +45,4 @@ export const createActor: ActorFactory = ({ name, settings, log, metrics }) => {
       await claims.stop(deadline - CLOSE_RESERVE_MS);
     },
   };
-};
+}

@@ -53,6 +53,8 @@ export class Place {
   #backoff: NodeJS.Timeout | undefined;
   #backoffSince = 0;
   #deathsInARow = 0;
+  /** A process of this place has started, and ended by something else than its configuration. */
+  #hasWorked = false;
   #deathsBeforeStart = 0;
   #restarts = 0;
   /** What the processes counted that held this place and are gone. */
@@ -210,16 +212,18 @@ export class Place {
     if (isHolder) this.#holder = undefined;
     if (this.#closed && code !== EXIT.ok) this.#incomplete = true;
     if (!expected) this.#afterDeath(exit);
+    if (exit.started && code !== EXIT.configuration) this.#hasWorked = true;
     this.#options.onChange();
   }
 
   #afterDeath(exit: Exit): void {
     const { limits, log, onGiveUp } = this.#options;
-    if (exit.code === EXIT.configuration) {
+    // Of a place that has worked, only what surrounds it can have changed, such as the tables of a newer version: the others go on.
+    if (exit.code === EXIT.configuration && !this.#hasWorked) {
       onGiveUp(EXIT.configuration, exit.fatalMessage ?? `${this.name} found its configuration wrong; its log says why`);
       return;
     }
-    this.#deathsBeforeStart = exit.started ? 0 : this.#deathsBeforeStart + 1;
+    if (exit.code !== EXIT.configuration) this.#deathsBeforeStart = exit.started ? 0 : this.#deathsBeforeStart + 1;
     if (this.#deathsBeforeStart >= limits.deathsBeforeStartMax) {
       const how = exit.signal ?? `exit code ${exit.code ?? 'unknown'}`;
       onGiveUp(

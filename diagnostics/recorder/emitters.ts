@@ -39,36 +39,46 @@ export function watchEmitters({ table, sampler }: EmitterWatchOptions): EmitterW
   const all = new Set<WeakRef<Emitter>>();
 
   const record = (emitter: Emitter, event: unknown): void => {
-    if (typeof event !== 'string') return;
-    const listeners: unknown = emitter._events?.[event];
-    if (!Array.isArray(listeners) || listeners.length <= USUAL_LISTENERS) return;
+    const listeners = listenersOf(emitter, event);
+    if (listeners.length <= USUAL_LISTENERS) return;
     // As it was added: for `once` it is the wrapper that Node has just made.
-    const added: unknown = listeners.at(-1);
+    const added = listeners.at(-1);
     if (typeof added !== 'function') return;
     const weight = sampler.take();
     if (weight === 0) return;
     const held = new WeakRef(emitter);
     const isLive = (listener: object): boolean => {
-      const now: unknown = held.deref()?._events?.[event];
-      return now === listener || (Array.isArray(now) && now.includes(listener));
+      const target = held.deref();
+      return target !== undefined && listenersOf(target, event).includes(listener);
     };
-    const made = { kind: 'listener', type: `'${event}' listener`, details: {}, weight, stack: captureStack() } as const;
+    const type = `'${String(event)}' listener`;
+    const made = { kind: 'listener', type, details: {}, weight, stack: captureStack() } as const;
     table.add(new Entry({ ...made, target: added, isLive }));
   };
 
+  /** Calls that are under way: a class whose `addListener` calls its `on` adds one listener, and is called twice. */
+  let depth = 0;
+  const recording = (inherited: Add): Add =>
+    function added(event, listener) {
+      const before = listenersOf(this, event).length;
+      depth += 1;
+      let result: unknown;
+      try {
+        result = inherited.call(this, event, listener);
+      } finally {
+        depth -= 1;
+      }
+      if (depth === 0 && listenersOf(this, event).length > before) record(this, event);
+      return result;
+    };
+
   const watch = (emitter: Emitter): void => {
     if (watched.has(emitter)) return;
-    for (const held of all) if (held.deref() === undefined) all.delete(held);
-    if (all.size >= EMITTERS_MAX) return;
-    const undo = METHODS.map((name) =>
-      giveOwn(emitter, name, (inherited) => {
-        return function added(this: Emitter, event, listener) {
-          const result = inherited.call(this, event, listener);
-          record(this, event);
-          return result;
-        };
-      }),
-    );
+    if (all.size >= EMITTERS_MAX) {
+      for (const held of all) if (held.deref() === undefined) all.delete(held);
+      if (all.size >= EMITTERS_MAX) return;
+    }
+    const undo = METHODS.map((name) => giveOwn(emitter, name, recording));
     watched.set(emitter, () => {
       for (const restore of undo) restore();
     });
@@ -78,7 +88,6 @@ export function watchEmitters({ table, sampler }: EmitterWatchOptions): EmitterW
   const onWarning = (warning: Error & { readonly emitter?: unknown }): void => {
     if (warning.emitter instanceof EventEmitter) watch(warning.emitter as unknown as Emitter);
   };
-  process.on('warning', onWarning);
   const undo = [
     () => process.off('warning', onWarning),
     replaceFunction<SetMax>(
@@ -94,15 +103,11 @@ export function watchEmitters({ table, sampler }: EmitterWatchOptions): EmitterW
 
   let watchesAll = false;
   const sweep = (): void => {
+    // A program that removes all listeners of warnings, to be silent, means the one that prints.
+    if (!process.listeners('warning').includes(onWarning)) process.on('warning', onWarning);
     if (watchesAll || !isSilent(EventEmitter.defaultMaxListeners)) return;
     watchesAll = true;
-    const adding = (original: Add): Add =>
-      function added(event, listener) {
-        const result = original.call(this, event, listener);
-        if (!watched.has(this)) record(this, event);
-        return result;
-      };
-    for (const name of METHODS) undo.push(replaceFunction(EventEmitter.prototype, name, adding));
+    for (const name of METHODS) undo.push(replaceFunction(EventEmitter.prototype, name, recording));
   };
   sweep();
 
@@ -116,6 +121,14 @@ export function watchEmitters({ table, sampler }: EmitterWatchOptions): EmitterW
       }
     },
   };
+}
+
+/** What Node keeps: nothing, the only listener, or a list. */
+function listenersOf(emitter: Emitter, event: unknown): readonly unknown[] {
+  if (typeof event !== 'string') return [];
+  const listeners: unknown = emitter._events?.[event];
+  if (Array.isArray(listeners)) return listeners;
+  return listeners === undefined ? [] : [listeners];
 }
 
 /** With such a maximum Node says nothing at the eleventh listener. */

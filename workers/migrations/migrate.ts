@@ -10,6 +10,8 @@ import { packagePath } from '../../platform/package-root.js';
 const LOCK_NAME = 'stampede_migrations';
 /** How long one process waits for another one that is migrating. */
 const LOCK_WAIT_S = 60;
+/** For a look at the version, which a start waits for. */
+const LOOK_TIMEOUT_MS = 2_000;
 const FILE_NAME = /^(\d{4})_[a-z0-9_]+\.sql$/;
 
 interface Migration {
@@ -42,7 +44,7 @@ export async function migrate(mysqlUrl: string, report: (line: string) => void =
  * Rejects with MySQL's error when it does not answer.
  */
 export async function refuseNewerSchema(mysqlUrl: string): Promise<void> {
-  const connection = await connectMysql(mysqlUrl);
+  const connection = await connectMysql(mysqlUrl, { queryTimeoutMs: LOOK_TIMEOUT_MS });
   try {
     refuseNewer(await schemaVersion(connection), await newestMigration());
   } finally {

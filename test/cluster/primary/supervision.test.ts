@@ -38,6 +38,25 @@ describe('a worker that dies', () => {
     expect(await instance.ended()).toEqual({ code: EXIT.ok });
   });
 
+  it('comes back when its surroundings are right again, and the others go on meanwhile', async () => {
+    const instance = await startInstance({ httpWorkers: 2 });
+    await instance.whenAllReady();
+    const victim = await instance.whenReady('http-1');
+    const other = await instance.whenReady('http-2');
+    await instance.plan({ 'http-1': { onStart: 'configuration' } });
+
+    process.kill(victim.pid, 'SIGKILL');
+
+    const refusals = () => instance.lines.filter(({ msg, worker }) => msg === 'worker exited' && worker === 'http-1');
+    // Its own death, and two starts that found something wrong.
+    await waitFor(() => refusals().length >= 3, { what: 'two starts in vain' });
+    await instance.plan({});
+    await instance.whenReady('http-1', victim.pid);
+    expect((await instance.whenReady('http-2')).pid).toBe(other.pid);
+    instance.tell('stop');
+    expect(await instance.ended()).toEqual({ code: EXIT.ok });
+  });
+
   it('waits for its restart in the state backoff, and a stop then is no complete drain', async () => {
     // The wait itself is up to 10 minutes: the test ends with the instance.
     const limits = { backoffMinMs: 600_000, backoffMaxMs: 600_000 };

@@ -7,6 +7,21 @@ const COUNT = 20;
 const { on, setMaxListeners } = EventEmitter.prototype;
 const recorder = startRecorder();
 
+class Bus extends EventEmitter {
+  addListener(event, listener) {
+    return this.on(event, listener);
+  }
+
+  on(event, listener) {
+    return event === 'refused' && this.listenerCount(event) >= 10 ? this : super.on(event, listener);
+  }
+}
+const bus = new Bus().setMaxListeners(0);
+for (let i = 0; i < COUNT; i++) bus.addListener('twice', () => {});
+for (let i = 0; i < COUNT; i++) bus.on('refused', () => {});
+
+process.removeAllListeners('warning');
+while (process.listenerCount('warning') === 0) await sleep(1);
 const warned = new EventEmitter();
 for (let i = 0; i < COUNT; i++) {
   warned.on('warned', () => {});

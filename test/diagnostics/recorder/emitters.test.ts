@@ -9,6 +9,8 @@ const COUNT = 20;
 /** Node's usual number of listeners, which is not recorded. */
 const UNRECORDED_LISTENERS = 10;
 
+const TIMEOUT_MS = 20_000;
+
 interface Seen {
   readonly sites: readonly SiteSample[];
   readonly isFree: boolean;
@@ -17,7 +19,7 @@ interface Seen {
 
 let seen: Seen;
 beforeAll(() => {
-  const output = execFileSync(process.execPath, ['--no-warnings', PROGRAM], { encoding: 'utf8' });
+  const output = execFileSync(process.execPath, ['--no-warnings', PROGRAM], { encoding: 'utf8', timeout: TIMEOUT_MS });
   seen = JSON.parse(output) as Seen;
 });
 
@@ -30,6 +32,11 @@ describe('listeners on an emitter', () => {
     // The eleventh is the one that Node warns of; the emitter is watched from then on.
     expect(site).toMatchObject({ kind: 'listener', live: COUNT - UNRECORDED_LISTENERS - 1 });
     expect(site?.stack[0]?.file).toBe(PROGRAM);
+  });
+
+  it('count once where one method of the emitter calls the other, and not at all where none is added', () => {
+    expect(sitesOf('twice')).toMatchObject([{ live: COUNT - UNRECORDED_LISTENERS }]);
+    expect(sitesOf('refused')).toEqual([]);
   });
 
   it('cost nothing as long as there are few', () => {
