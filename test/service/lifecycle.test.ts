@@ -81,6 +81,11 @@ describe('under load', () => {
       await load;
       expect(crowd.unanswered).toEqual([]);
       expect([...crowd.heard.keys()]).toEqual(['201 claimed']);
+      // The last of them has still to start.
+      await waitFor(() => service.output().includes('reload done'), {
+        what: 'the end of the reload',
+        timeoutMs: 60_000,
+      });
     },
     SERVICE_TEST_TIMEOUT_MS,
   );
