@@ -36,7 +36,7 @@ export interface ActorContext {
   readonly cluster: ClusterLink;
   /**
    * Ends this process because of an error that the actor met in the background, after `start`: a `ConfigurationError` ends
-   * the whole service with its one line, anything else is a crash and is followed by a restart.
+   * the whole service with its one line, unless this place has worked before; that, and anything else, is followed by a restart.
    */
   readonly fail: (error: unknown) => void;
 }
