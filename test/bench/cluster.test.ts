@@ -10,6 +10,7 @@ it('shows how claims spread over the masters of a cluster', { timeout: PART_TIME
   for (const done of [round?.many, round?.one]) {
     expect(done).toHaveLength(3);
     expect(done?.reduce((sum, { claims }) => sum + claims, 0)).toBe(600);
-    for (const { scriptCalls } of done ?? []) expect(scriptCalls).toBeGreaterThan(0);
+    // A master without a claim is looked at four times a second: it may have had no call while a short load was served.
+    for (const { claims, scriptCalls } of done ?? []) if (claims > 0) expect(scriptCalls).toBeGreaterThan(0);
   }
 });
