@@ -12,6 +12,8 @@ export interface ChildOptions {
   readonly script: string;
   readonly args?: readonly string[];
   readonly execArgv?: readonly string[];
+  /** The Node that runs it; default: this one. */
+  readonly node?: string | undefined;
   /** Gives up whatever is waited for. */
   readonly signal: AbortSignal;
 }
@@ -20,10 +22,10 @@ export class Child {
   readonly #process: ChildProcess;
   readonly #signal: AbortSignal;
 
-  constructor({ script, args = [], execArgv = [], signal }: ChildOptions) {
+  constructor({ script, args = [], execArgv = [], node = process.execPath, signal }: ChildOptions) {
     this.#signal = signal;
     // A group of its own: a Ctrl-C in the terminal reaches the benchmark alone, which decides what ends when.
-    const options = { execArgv: [...execArgv], detached: true };
+    const options = { execPath: node, execArgv: [...execArgv], detached: true };
     this.#process = fork(packagePath('dist', 'bench', `${script}.js`), [...args], options);
   }
 

@@ -7,7 +7,7 @@ export interface LoadJob {
   /** More than one: claims go in turn to `<couponId>-0`, `<couponId>-1`, … Default: all to `couponId`. */
   readonly coupons?: number;
   /** How single claims say who asks. Default: the header X-User-Id alone. */
-  readonly identity?: { readonly gatewayToken: string } | { readonly jwtSecret: string };
+  readonly identity?: { readonly gatewayToken: string } | { readonly jwtSecret: string } | undefined;
   /** Users are `<prefix>0`, `<prefix>1`, … each claims once. */
   readonly userPrefix: string;
   /** Number of the first user, where it is not 0. */

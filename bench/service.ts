@@ -118,7 +118,6 @@ async function startOnce({ workers, execArgv, node, environment, log, signal }: 
         STAMPEDE_DIR: dir,
         WEB_CONCURRENCY: String(workers),
         SHARD_COUNT: String(SHARD_COUNT),
-        LOG_LEVEL: 'warn',
         // A claim on a machine that is busy elsewhere is slow, and is to be measured, not refused.
         CLAIM_TIMEOUT_MS: '30000',
         ...environment,

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 import { packagePath } from '../platform/package-root.js';
 import { auditProblems } from './audit.js';
+import { EVERYTHING_ON } from './everything-on.js';
 import { LoadGenerator } from './load-generator.js';
 import type { LoadJob } from './load-job.js';
 import type { MeasuredLoad } from './measured-load.js';
@@ -22,12 +23,20 @@ const OTHER_NODE = '24.9.0';
 const COUPONS = 100;
 const GRANTED = '201 claimed';
 const NO_METRICS = ['--import', pathToFileURL(packagePath('dist', 'bench', 'without-metrics.js')).href];
-const GATEWAY_TOKEN = randomBytes(16).toString('hex');
 const JWT_SECRET = randomBytes(32).toString('hex');
 
 export const ON = 'everything on';
 export const BARE = 'diagnostics and metrics off';
 export const FLOOR_TITLE = 'empty Fastify route';
+export const OTHER_NODE_TITLE = `Node ${OTHER_NODE}`;
+
+/** How users say who they are, and what the service is told to believe. */
+interface Authentication {
+  readonly environment: Readonly<Record<string, string>>;
+  readonly identity?: LoadJob['identity'];
+}
+const NO_TOKEN: Authentication = { environment: {} };
+const JWT: Authentication = { environment: { AUTH_MODE: 'jwt', JWT_SECRET }, identity: { jwtSecret: JWT_SECRET } };
 
 /** A service that is started in another way. */
 interface Variant {
@@ -38,7 +47,8 @@ interface Variant {
   readonly execArgv?: readonly string[];
   readonly workers?: number;
   readonly node?: string;
-  readonly identity?: LoadJob['identity'];
+  /** Default: by a gateway with a token. */
+  readonly authentication?: Authentication;
 }
 
 /** Loads of the service with everything on that differ by what is claimed. */
@@ -53,14 +63,10 @@ const VARIANTS: readonly Variant[] = [
   { title: BARE, short: true, environment: { DIAGNOSTICS: 'off' }, execArgv: NO_METRICS },
   { title: 'diagnostics off', environment: { DIAGNOSTICS: 'off' } },
   { title: 'metrics off', execArgv: NO_METRICS },
-  { title: 'rate limits on', environment: { USER_RATE_LIMIT: '1000000', ADDRESS_RATE_LIMIT: '1000000' } },
-  { title: 'log level info', environment: { LOG_LEVEL: 'info' } },
-  { title: 'gateway token', environment: { GATEWAY_TOKEN }, identity: { gatewayToken: GATEWAY_TOKEN } },
-  {
-    title: 'tokens (AUTH_MODE=jwt, HS256)',
-    environment: { AUTH_MODE: 'jwt', JWT_SECRET },
-    identity: { jwtSecret: JWT_SECRET },
-  },
+  { title: 'gateway token off', authentication: NO_TOKEN },
+  { title: 'log level warn', environment: { LOG_LEVEL: 'warn' } },
+  { title: 'rate limits on, too', environment: { USER_RATE_LIMIT: '1000000', ADDRESS_RATE_LIMIT: '1000000' } },
+  { title: 'tokens of users instead (AUTH_MODE=jwt, HS256)', authentication: JWT },
   { title: '2 http workers', workers: 2 },
 ];
 
@@ -79,8 +85,8 @@ export const SWITCHES: Part = {
     if (scale === 'full') {
       report(`Fetching Node ${OTHER_NODE}`);
       const node = await fetchNode(OTHER_NODE, signal);
-      if (node === undefined) notes.push(`Node ${OTHER_NODE} could not be fetched from npm and was left out.`);
-      else variants.push({ title: `Node ${OTHER_NODE}`, node });
+      if (node === undefined) notes.push(`${OTHER_NODE_TITLE} could not be fetched from npm and was left out.`);
+      else variants.push({ title: OTHER_NODE_TITLE, node });
     }
     const measured: Measurements = new Map();
     const problems: string[] = [];
@@ -96,9 +102,9 @@ export const SWITCHES: Part = {
   },
 };
 
-/** One start of it, beside a fresh floor. Resolves with what the audit found. */
+/** One start of it, beside a fresh floor on the same Node. Resolves with what the audit found. */
 async function measureVariant(
-  { title, environment = {}, execArgv = [], workers, node, identity }: Variant,
+  { title, environment = {}, execArgv = [], workers, node, authentication = EVERYTHING_ON }: Variant,
   context: PartContext,
   measured: Measurements,
 ): Promise<string[]> {
@@ -106,21 +112,27 @@ async function measureVariant(
     const { requests, connections, signal } = context;
     const options: ServiceOptions = {
       ...context,
-      environment,
+      environment: { ...authentication.environment, ...environment },
       workers: workers ?? context.workers,
       execArgv: [...context.execArgv, ...execArgv],
     };
     const service = keep(await startService(node === undefined ? options : { ...options, node }));
-    const floor = keep(await startPeer('empty-fastify', { workers: context.workers }, context));
+    const floor = keep(await startPeer('empty-fastify', { workers: context.workers }, { ...context, node }));
     const generator = keep(new LoadGenerator(signal));
-    const job = { couponId: 'sale', requests, connections, ...(identity !== undefined && { identity }) };
+    const { identity } = authentication;
+    const job = { couponId: 'sale', identity, requests, connections };
+    // The floor gets the same requests, but believes no tokens of users.
+    const floorJob = { ...job, couponId: 'floor', identity: authentication === JWT ? undefined : identity };
     await service.createCoupon('sale', 2 * requests);
     let told = 2 * requests;
     // Lets compilers and caches settle.
-    await measureAnswered(GRANTED, floor, generator, { couponId: 'floor', userPrefix: 'warm-', requests, connections });
+    await measureAnswered(GRANTED, floor, generator, { ...floorJob, userPrefix: 'warm-' });
     await measureAnswered(GRANTED, service, generator, { ...job, userPrefix: 'warm-' });
-    const floorJob = { couponId: 'floor', userPrefix: 'user-', requests, connections };
-    add(measured, floorOf(title), await measureAnswered(GRANTED, floor, generator, floorJob));
+    add(
+      measured,
+      floorOf(title),
+      await measureAnswered(GRANTED, floor, generator, { ...floorJob, userPrefix: 'user-' }),
+    );
     add(measured, title, await measureAnswered(GRANTED, service, generator, { ...job, userPrefix: 'user-' }));
     if (title !== ON) return await auditProblems(service, told);
 
@@ -128,7 +140,7 @@ async function measureVariant(
       const couponId = ack ?? 'many';
       if (coupons === undefined) await service.createCoupon(couponId, requests, ack);
       for (let i = 0; i < (coupons ?? 0); i++) await service.createCoupon(`${couponId}-${i}`, requests);
-      const load = { couponId, userPrefix: 'user-', requests, connections, ...(coupons !== undefined && { coupons }) };
+      const load = { ...job, couponId, userPrefix: 'user-', ...(coupons !== undefined && { coupons }) };
       add(measured, ofLoad, await measureAnswered(GRANTED, service, generator, load));
       told += requests;
     }

@@ -158,7 +158,7 @@ function resultOf(
       warmRow('the crowd itself, µs of CPU per connection', 0, ({ crowdMicros }) => crowdMicros),
     ],
     notes: [
-      `${bursts.length} bursts of ${crowds} processes, ${workers} http workers, every setting at its default but \`LOG_LEVEL=warn\`. Times are from the moment at which all come; those of answers, and CPU, without the first burst.`,
+      `${bursts.length} bursts of ${crowds} processes, ${workers} http workers, every setting at its default. Times are from the moment at which all come; those of answers, and CPU, without the first burst.`,
       'Connections beyond the backlog (4,096, net.core.somaxconn) are tried again by the kernel of the client after a second.',
       ...failed.map(({ answers }) => `A burst heard ${JSON.stringify(answers)}.`),
     ],

@@ -34,6 +34,7 @@ export function resultOf(
   return {
     tables: [
       tableOf('Claims that are granted, side by side', granted, context, [
+        'The service has everything on, the gateway token, too; all of them get the same requests, and no other looks for the token.',
         `The idle service uses ${idleText(idle)}; it is part of every figure.`,
       ]),
       tableOf('Answers after the last coupon is gone, side by side', soldOut, context),

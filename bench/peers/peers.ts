@@ -4,6 +4,7 @@
 // ask again apart.
 import { setTimeout as delay } from 'node:timers/promises';
 import { auditProblems } from '../audit.js';
+import { EVERYTHING_ON } from '../everything-on.js';
 import { LoadGenerator } from '../load-generator.js';
 import type { Measured, MeasuredLoad } from '../measured-load.js';
 import { measureAnswered, readCpu } from '../measured-load.js';
@@ -28,7 +29,7 @@ export const PEERS: Part = {
     await stoppingAll(async (keep) => {
       const { workers, report, signal } = context;
       report('Starting a service with Redis and MariaDB of its own');
-      const service = keep(await startService(context));
+      const service = keep(await startService({ ...context, environment: EVERYTHING_ON.environment }));
       report('Starting the peers');
       const redisUrl = service.databaseUrls.REDIS_URL;
       const systems: Systems = {
@@ -119,6 +120,7 @@ function contestantsOf({ service, floor, bare, oneScript, usual }: Systems): Con
 async function measureAll(systems: Systems, generator: LoadGenerator, context: PartContext): Promise<PartResult> {
   const { rounds, requests, connections, report, signal } = context;
   const { service, usual } = systems;
+  const { identity } = EVERYTHING_ON;
   const contestants = contestantsOf(systems);
   const stock = requests * (rounds + 1);
   await service.createCoupon('stampede', stock);
@@ -128,9 +130,9 @@ async function measureAll(systems: Systems, generator: LoadGenerator, context: P
   await usual.createCoupon('usual', stock);
   await usual.createCoupon('usual-pipelined', stock);
   await usual.createCoupon('again', requests);
-  const winner = { couponId: 'gone', userPrefix: 'winner-', requests: 1, connections };
+  const winner = { couponId: 'gone', userPrefix: 'winner-', identity, requests: 1, connections };
   await measureAnswered(GRANTED, service, generator, winner);
-  const firstTime = { couponId: 'again', userPrefix: usersOf('again', 0), requests, connections };
+  const firstTime = { couponId: 'again', userPrefix: usersOf('again', 0), identity, requests, connections };
   for (const measured of [service, usual]) await measureAnswered(GRANTED, measured, generator, firstTime);
 
   const measured = contestants.map((contestant) => ({ ...contestant, rounds: [] as MeasuredLoad[] }));
@@ -138,7 +140,7 @@ async function measureAll(systems: Systems, generator: LoadGenerator, context: P
   for (let round = 0; round <= rounds; round++) {
     for (const { name, measured: target, couponId, path, expected, rounds: loads } of measured) {
       report(`${round === 0 ? 'Warming up' : `Round ${round} of ${rounds}`}: ${name}, ${path}`);
-      const job = { couponId, userPrefix: usersOf(couponId, round), requests, connections };
+      const job = { couponId, userPrefix: usersOf(couponId, round), identity, requests, connections };
       const one = await measureAnswered(expected, target, generator, job);
       if (round > 0) loads.push(one);
     }

@@ -10,13 +10,20 @@ export interface Peer {
   stop(): Promise<void>;
 }
 
+interface PeerContext {
+  readonly execArgv: readonly string[];
+  /** The Node that runs it; default: this one. */
+  readonly node?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** `script`: one of the servers in this folder. Resolves when all its workers listen. */
 export async function startPeer(
   script: 'bare-http' | 'empty-fastify' | 'one-script-server' | 'usual-server',
   options: ServerOptions,
-  { execArgv, signal }: { readonly execArgv: readonly string[]; readonly signal: AbortSignal },
+  { execArgv, node, signal }: PeerContext,
 ): Promise<Peer> {
-  const child = new Child({ script: `peers/${script}`, args: [JSON.stringify(options)], execArgv, signal });
+  const child = new Child({ script: `peers/${script}`, args: [JSON.stringify(options)], execArgv, node, signal });
   try {
     const { port, pids } = (await child.answer(START_TIMEOUT_MS)) as ServerReady;
     return { url: `http://127.0.0.1:${port}`, pids: { http: pids, primary: [child.pid] }, stop: () => child.stop() };

@@ -12,6 +12,7 @@ it('compares each way of running the service with an empty route beside it', { t
     'acknowledged at level ledger',
     '100 coupons',
     'diagnostics and metrics off',
+    'empty Fastify route',
   ]);
   expect(tables[1]?.rows.map(({ title }) => title)).toEqual(['kernel', 'round-robin']);
   expect(findings.map(({ target }) => target)).toEqual(['cpuBareAgainstFloor']);
