@@ -10,11 +10,11 @@ describe('a worker', () => {
   it('of role http runs with a large nursery, the others as Node has it', async () => {
     const instance = await startInstance({ httpWorkers: 1 });
     await instance.whenAllReady();
-    const large = instance
-      .processes()
-      .filter(({ pid }) =>
-        readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes('--max-semi-space-size=64'),
-      );
+    const wanted = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
+    const large = instance.processes().filter(({ pid }) => {
+      const given = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      return wanted.every((option) => given.includes(option));
+    });
     expect(large.map(({ role }) => role)).toEqual(['http']);
     instance.tell('stop');
     expect(await instance.ended()).toEqual({ code: EXIT.ok });
