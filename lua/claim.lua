@@ -5,7 +5,7 @@
 -- KEYS[1] fence   KEYS[2] outbox   then for each coupon: coupon, coupon_stock, claimed_user
 -- ARGV[1] epoch   then for each coupon, in the order of the keys: coupon id, number of users n (1 to 1000), n user ids
 --
--- Answers { code, now, acks, results, committed, newest }:
+-- Answers { code, now, acks, results, committed, newest }, without the last two where nothing was written:
 --   code     0, or FENCED: nothing was done, the rest is missing
 --   now      ms by the shard's clock
 --   acks     for each coupon { acknowledgement level or '', opens_at or 0 }
@@ -15,6 +15,11 @@
 --
 -- The order of the questions is the contract: fence, then membership (whoever has a claim gets the receipt again,
 -- whatever the state, and whoever has returned it never gets another), then state and window, then ceiling, then stock.
+--
+-- Refusals bind nothing, so a call that makes no others writes nothing: what it says may be otherwise a moment later, or after
+-- a loss. Two things bind, and make it write. A receipt that is given, for the first time or again, or taken as returned: WAIT
+-- speaks of the latest write of its connection. And the edge of a window that was passed since the clock was last written: were
+-- the clock set back later, who was told `ended` would see others succeed.
 
 -- @include codes
 -- @include fence
@@ -71,7 +76,12 @@ for _, group in ipairs(groups) do
   end
 end
 
-begin_writes(fence_key, now)
+local writing = false
+local function write()
+  if not writing then begin_writes(fence_key, now) end
+  writing = true
+end
+
 local acks, results = {}, {}
 local now_text = string.format('%.0f', now)
 
@@ -84,6 +94,7 @@ for i, group in ipairs(groups) do
   local coupon = group.coupon
   acks[i] = coupon and { coupon.ack, coupon.opens_at or 0 } or { '', 0 }
   local refusal = coupon and refusal_of(coupon, now)
+  if coupon and passes_edge(coupon, clock, now) then write() end
   local granted, new_receipts = {}, {}
 
   for a = group.first, group.last do
@@ -92,6 +103,7 @@ for i, group in ipairs(groups) do
     if not coupon then
       answer(group.code, 0, 0)
     elseif receipt then
+      write()
       answer(receipt[1], receipt[2], receipt[3])
     elseif granted[user] then
       -- The same user twice in one batch.
@@ -103,6 +115,7 @@ for i, group in ipairs(groups) do
     elseif coupon.stock <= 0 then
       answer(exhausted(coupon), 0, 0)
     else
+      write()
       coupon.highest, coupon.stock = coupon.highest + 1, coupon.stock - 1
       granted[user] = coupon.highest
       local no = string.format('%.0f', coupon.highest)
@@ -123,5 +136,6 @@ for i, group in ipairs(groups) do
   end
 end
 
+if not writing then return { 0, now, acks, results } end
 end_writes(fence_key)
 return { 0, now, acks, results, outbox_ends(outbox_key) }

@@ -33,13 +33,14 @@ type ClaimReply = [
   now: number,
   acks: [ack: Ack, opensAt: number][],
   results: number[],
-  ...ends: OutboxEnds,
+  ...ends: OutboxEnds | [],
 ];
 
 export interface DecodedReply {
   /** What the script said of each claim, in the order of the groups. */
   readonly outcomes: readonly ClaimOutcome[];
-  readonly ends: OutboxEnds;
+  /** Undefined: all were refused, and bind nobody. */
+  readonly ends: OutboxEnds | undefined;
 }
 
 /** 'fenced': the script did nothing. */
@@ -54,7 +55,7 @@ export function decodeReply(reply: unknown, call: ClaimCall): 'fenced' | Decoded
       outcomes.push(outcomeOf(results[at] ?? 0, results[at + 1] ?? 0, results[at + 2] ?? 0, ack, opensAt));
     }
   });
-  return { outcomes, ends };
+  return { outcomes, ends: ends.length === 0 ? undefined : ends };
 }
 
 function outcomeOf(code: number, claimNo: number, claimedAt: number, ack: Ack, opensAt: number): ClaimOutcome {

@@ -62,10 +62,15 @@ export class Witness {
     this.#serving.set(shard, { epoch, groups: [] });
   }
 
-  /** To be called before the claims are told to anybody. False: they must not be told. */
-  remember(shard: number, epoch: number, [committed, newest]: OutboxEnds, claims: readonly WitnessedClaim[]): boolean {
+  /**
+   * To be called before the claims are told to anybody. False: they must not be told. `ends` undefined, of a reply that binds
+   * nobody: there is nothing to remember.
+   */
+  remember(shard: number, epoch: number, ends: OutboxEnds | undefined, claims: readonly WitnessedClaim[]): boolean {
     const memory = this.#serving.get(shard);
     if (memory?.epoch !== epoch) return false;
+    if (ends === undefined) return claims.length === 0;
+    const [committed, newest] = ends;
     this.#forgetBefore(memory, committed);
     // An empty outbox: all that was ever granted is committed.
     if (newest === '' || claims.length === 0) return true;

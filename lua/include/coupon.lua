@@ -52,6 +52,12 @@ local function refusal_of(coupon, now)
   return nil
 end
 
+-- True when an edge of the window lies between two times of the shard's clock.
+local function passes_edge(coupon, before, now)
+  local opens_at, closes_at = coupon.opens_at, coupon.closes_at
+  return (opens_at and before < opens_at and now >= opens_at) or (closes_at and before < closes_at and now >= closes_at)
+end
+
 -- The refusal to somebody new when nothing is left to hand out now: units that are kept back, or on their way back, are none
 -- that are gone.
 local function exhausted(coupon)

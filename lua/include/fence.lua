@@ -1,5 +1,5 @@
 -- The guard of a shard. Fence hash: epoch, token, state (rebuilding | open | damaged), run_id, replid (the Redis process
--- and history it was opened on), clock (last time seen, ms), torn (1 between the first and the last write of a script),
+-- and history it was opened on), clock (last time that binds, ms), torn (1 between the first and the last write of a script),
 -- coupon:<id> (1 for each coupon that was loaded or created, 0 for one that is kept closed).
 
 -- Who this Redis is. A restart changes run_id, a failover or a copied data file changes one of the two.

@@ -5,13 +5,13 @@ import type { TestServer } from './servers.js';
 import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { OutboxEntry, RawEntry } from '../../coupons/outbox.js';
 import { parseEntry } from '../../coupons/outbox.js';
-import type { ScriptName } from '../../lua/scripts.js';
+import type { ScriptName, Scripts } from '../../lua/scripts.js';
 import { loadScripts, runScript } from '../../lua/scripts.js';
 import { createLog } from '../../platform/log.js';
 import type { Redis } from '../../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 
-const SHARD = 7;
+export const SCRIPT_SHARD = 7;
 export const SCRIPT_SHARD_TOKEN = 'token-of-the-test';
 
 export interface ClaimAnswer {
@@ -47,21 +47,21 @@ export async function startScriptRedis(
 
 export class ScriptShard {
   readonly redis: Redis;
-  readonly fence = fenceKey(SHARD);
-  readonly outboxKey = outboxKey(SHARD);
+  readonly fence = fenceKey(SCRIPT_SHARD);
+  readonly outboxKey = outboxKey(SCRIPT_SHARD);
   epoch = 1;
-  readonly #scripts = loadScripts();
+  scripts: Scripts = loadScripts();
 
   constructor(redis: Redis) {
     this.redis = redis;
   }
 
   keys(couponId: string) {
-    return couponKeys(SHARD, couponId);
+    return couponKeys(SCRIPT_SHARD, couponId);
   }
 
   run(name: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
-    return runScript(this.redis, this.#scripts[name], keys, args);
+    return runScript(this.redis, this.scripts[name], keys, args);
   }
 
   /** Closes the shard under its epoch, and opens it with nothing loaded. */

@@ -1,8 +1,10 @@
 // lua/claim.lua, every branch, on a real Redis.
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CODE } from '../../lua/codes.js';
+import { loadScripts } from '../../lua/scripts.js';
 import type { Redis } from '../../platform/redis.js';
 import { whenRedisReady } from '../../platform/redis.js';
+import { atTime } from '../harness/planted-time.js';
 import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 import type { TestServer } from '../harness/servers.js';
 
@@ -141,6 +143,65 @@ describe('the clock of the shard', () => {
     expect(await at(opensAt, 'ann')).toBe(CODE.CLAIMED);
     expect(await at(closesAt - 1, 'bob')).toBe(CODE.CLAIMED);
     expect(await at(closesAt, 'cid')).toBe(CODE.ENDED);
+  });
+
+  it('keeps an edge that somebody was told of passed, though nothing was granted and Redis is set back', async () => {
+    const opensAt = Date.now() + 3_600_000;
+    const closesAt = opensAt + 3_600_000;
+    await shard.change('sale', { version: 1, delta: 9, opensAt, closesAt });
+    await shard.change('none left', { version: 1, opensAt, closesAt });
+    const told = async (couponId: string, time: number) => {
+      shard.scripts = { ...shard.scripts, claim: atTime(loadScripts().claim, time) };
+      return (await shard.claim(couponId, 'ann'))[0]?.code;
+    };
+    expect(await told('none left', opensAt - 1)).toBe(CODE.NOT_OPEN);
+    expect(await told('none left', opensAt)).toBe(CODE.SOLD_OUT);
+    expect(await told('none left', opensAt - 1)).toBe(CODE.SOLD_OUT);
+    expect(await told('sale', closesAt)).toBe(CODE.ENDED);
+    expect(await told('sale', closesAt - 1)).toBe(CODE.ENDED);
+  });
+});
+
+describe('a call that refuses everybody', () => {
+  /** Everything that Redis was asked to write, counted by itself. */
+  const writes = async () => Number(/rdb_changes_since_last_save:(\d+)/.exec(await redis.info('persistence'))?.[1]);
+
+  const ownKeys = (couponId: string): string[] => {
+    const { coupon, stock, claimedUser } = shard.keys(couponId);
+    return [coupon, stock, claimedUser];
+  };
+
+  it('writes nothing, and says nothing of the ledger', async () => {
+    await shard.change('sale', { version: 1, delta: 1, closesAt: Date.now() + 3_600_000 });
+    await shard.change('paused', { version: 1, delta: 1, paused: true });
+    await shard.change('later', { version: 1, delta: 1, opensAt: Date.now() + 3_600_000 });
+    await shard.change('over', { version: 1, delta: 1, closesAt: 1 });
+    await shard.change('behind', { version: 1, delta: 1, ceiling: 0 });
+    await shard.claim('sale', 'ann');
+    const before = await writes();
+    const coupons = ['sale', 'paused', 'later', 'over', 'behind', 'unknown'];
+    const keys = [shard.fence, shard.outboxKey, ...coupons.flatMap(ownKeys)];
+    const reply = await shard.run('claim', keys, [1, ...coupons.flatMap((couponId) => [couponId, 1, 'bob'])]);
+    expect(reply).toEqual([
+      0,
+      expect.any(Number),
+      expect.any(Array),
+      [CODE.SOLD_OUT, CODE.PAUSED, CODE.NOT_OPEN, CODE.ENDED, CODE.LEDGER_BEHIND, CODE.UNKNOWN_COUPON].flatMap(
+        (code) => [code, 0, 0],
+      ),
+    ]);
+    expect(await writes()).toBe(before);
+  });
+
+  it('but for one whose receipt it gives, or whose return it tells: WAIT speaks of a write', async () => {
+    await shard.change('sale', { version: 1, delta: 2 });
+    await shard.claim('sale', 'ann', 'bob');
+    await shard.returnClaim('sale', 'bob');
+    for (const user of ['ann', 'bob']) {
+      const before = await writes();
+      await shard.claim('sale', user, 'cid');
+      expect(await writes()).toBeGreaterThan(before);
+    }
   });
 });
 

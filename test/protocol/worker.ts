@@ -154,11 +154,12 @@ export class Worker {
     }
   }
 
-  /** Forgets what this reply shows to be committed. */
+  /** Forgets what this reply shows to be committed; one that refuses shows nothing. */
   #learn(epoch: number, reply: Reply): void {
     const { rules } = this.#setting;
     const remembered = this.#witness.get(epoch);
-    if (remembered === undefined || reply.code === 'fenced') return;
+    const refused = reply.code === 'fenced' || reply.code === 'sold_out' || reply.code === 'ledger_behind';
+    if (remembered === undefined || refused) return;
     let { below } = reply;
     if (!rules.keeps('order of replies') && reply.empty) below = Infinity;
     if (!rules.keeps('kept until committed')) below = reply.newest;

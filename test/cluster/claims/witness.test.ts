@@ -45,6 +45,11 @@ it('holds nothing of what an empty outbox shows as committed', () => {
   expect(witness.size).toBe(0);
 });
 
+it('lets nothing be told that a reply does not place in the outbox', () => {
+  expect(witness.remember(SHARD, 7, undefined, [])).toBe(true);
+  expect(witness.remember(SHARD, 7, undefined, [claim(1)])).toBe(false);
+});
+
 it('reports what it holds when an epoch is over, and lets nothing of that epoch be told any more', () => {
   witness.remember(SHARD, 7, ['5-0', '8-0'], [claim(1)]);
   witness.remember(SHARD, 7, ['5-0', '9-0'], [claim(2), claim(3)]);
