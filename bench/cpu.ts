@@ -24,6 +24,11 @@ export function ownCpuMicros(): number {
   return ticksOf(process.pid, [UTIME, STIME, CHILDREN_UTIME, CHILDREN_STIME]) * MICROS_PER_TICK;
 }
 
+/** µs of all descendants of this process that have ended and were waited for. */
+export function endedChildrenCpuMicros(): number {
+  return ticksOf(process.pid, [CHILDREN_UTIME, CHILDREN_STIME]) * MICROS_PER_TICK;
+}
+
 function ticksOf(pid: number, wanted: readonly number[]): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name in field 2 may hold spaces and parentheses: count from the last one.

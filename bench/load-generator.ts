@@ -1,12 +1,12 @@
 // Drives the load generator (load.ts), a process of its own: one job after another, and what is wrong with an answer.
 import { Child } from './child.js';
-import type { FromLoad, LoadJob, LoadResult, ToLoad } from './load-job.js';
+import type { FromLoad, LoadJob, LoadResult, LoadSource, ToLoad } from './load-job.js';
 
 const CONNECT_TIMEOUT_MS = 60_000;
 /** Longer than the load generator's own limit for a job. */
 const JOB_TIMEOUT_MS = 180_000;
 
-export class LoadGenerator {
+export class LoadGenerator implements LoadSource {
   readonly #child: Child;
 
   constructor(signal: AbortSignal) {

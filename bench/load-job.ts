@@ -32,5 +32,13 @@ export interface LoadResult {
   readonly latencyMs: { readonly p50: number; readonly p99: number };
 }
 
+/** Where a load comes from: the benchmark's own generator, or another one. */
+export interface LoadSource {
+  /** Resolves when no request is under way. */
+  connect(job: LoadJob): Promise<void>;
+  /** Does the job that it has connected for. */
+  go(): Promise<LoadResult>;
+}
+
 export type ToLoad = ({ readonly kind: 'connect' } & LoadJob) | { readonly kind: 'go' };
 export type FromLoad = { readonly kind: 'connected' } | ({ readonly kind: 'done' } & LoadResult);

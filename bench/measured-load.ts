@@ -1,9 +1,8 @@
 // One load of claims on a server, with what it has cost until the last row was written: CPU time of every kind of process for each
 // claim. Knows no design.
 import type { Counters } from './databases.js';
-import type { LoadGenerator } from './load-generator.js';
 import { complaintsOf } from './load-generator.js';
-import type { LoadJob, LoadResult } from './load-job.js';
+import type { LoadJob, LoadResult, LoadSource } from './load-job.js';
 import type { CpuMicros, Pids } from './service-cpu.js';
 import { cpuMicrosByKind, cpuMicrosPer } from './service-cpu.js';
 
@@ -34,7 +33,7 @@ export interface MeasuredLoad {
 /** Waits for the ledger before and after. Nobody else may use the server meanwhile. */
 export async function measureLoad(
   measured: Measured,
-  generator: LoadGenerator,
+  generator: LoadSource,
   job: Omit<LoadJob, 'url'>,
 ): Promise<MeasuredLoad> {
   await measured.whenWritten?.();
@@ -47,10 +46,11 @@ export async function measureLoad(
   const writtenMs = performance.now() - startedAt;
   const after = await readCpu(measured);
   const countedAfter = await measured.counters?.();
+  const answered = answeredOf(load);
   return {
-    cpuMicrosPerClaim: cpuMicrosPer(job.requests, before, after),
-    claimsPerSecond: (job.requests / load.durationMs) * 1_000,
-    writtenPerSecond: (job.requests / writtenMs) * 1_000,
+    cpuMicrosPerClaim: cpuMicrosPer(answered, before, after),
+    claimsPerSecond: (answered / load.durationMs) * 1_000,
+    writtenPerSecond: (answered / writtenMs) * 1_000,
     ...(countedBefore !== undefined &&
       countedAfter !== undefined && { counted: countedBetween(countedBefore, countedAfter) }),
     load,
@@ -61,13 +61,18 @@ export async function measureLoad(
 export async function measureAnswered(
   expected: string,
   measured: Measured,
-  generator: LoadGenerator,
+  generator: LoadSource,
   job: Omit<LoadJob, 'url'>,
 ): Promise<MeasuredLoad> {
   const one = await measureLoad(measured, generator, job);
-  const [complaint] = complaintsOf(`${job.requests} claims of ${job.couponId}`, one.load, expected);
+  const [complaint] = complaintsOf(`claims of ${job.couponId}`, one.load, expected);
   if (complaint !== undefined) throw new Error(complaint);
   return one;
+}
+
+/** Claims that were answered, with whatever. */
+export function answeredOf({ answers }: LoadResult): number {
+  return Object.values(answers).reduce((sum, count) => sum + count, 0);
 }
 
 /** What its processes have used since they started. */

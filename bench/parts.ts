@@ -12,8 +12,9 @@ import { RAW } from './raw.js';
 import { SCRIPTS } from './scripts-part.js';
 import { SWITCHES } from './switches.js';
 import { WORKER_MEMORY } from './worker-memory.js';
+import { GENERATOR } from './wrk/part.js';
 
 export const PARTS: readonly Part[] = [
-  ...[PEERS, SWITCHES, SCRIPTS, RAW, BATCHES, BURST, LATENCY, DRAIN, CLUSTER],
+  ...[PEERS, GENERATOR, SWITCHES, SCRIPTS, RAW, BATCHES, BURST, LATENCY, DRAIN, CLUSTER],
   ...[MEMORY, WORKER_MEMORY, GROWTH],
 ];

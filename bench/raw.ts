@@ -8,7 +8,9 @@ import { encodeClaims } from '../cluster/claims/claim-call.js';
 import { PendingClaim } from '../cluster/claims/mailbox.js';
 import { couponKeys } from '../coupons/keys.js';
 import { loadScripts } from '../lua/scripts.js';
-import { findFile, thisMachine } from '../platform/embedded/executables.js';
+import { REDIS_PACKAGE } from '../platform/embedded/debian-packages.js';
+import { thisMachine } from '../platform/embedded/executables.js';
+import { provideProgram } from '../platform/embedded/provide-program.js';
 import { connectMysql } from '../platform/mysql.js';
 import type { Redis } from '../platform/redis.js';
 import { connectRedis, whenRedisReady } from '../platform/redis.js';
@@ -159,8 +161,10 @@ class ScriptAlone {
 
   /** Requests per second, as redis-benchmark tells them. */
   async #benchmark(...args: readonly (string | number)[]): Promise<number> {
-    const path = await findFile('redis-benchmark', thisMachine());
-    if (path === undefined) throw new Error('redis-benchmark is missing: apt-get install redis-tools');
+    const path = await provideProgram({
+      ...this.#context,
+      ...{ names: ['redis-benchmark'], debianPackage: REDIS_PACKAGE, machine: thisMachine() },
+    });
     const { port, url } = this.#server;
     // Its password is in its arguments for everybody to see: a server of this measurement's own, with nothing in it.
     const access = ['-h', '127.0.0.1', '-p', String(port), '-a', decodeURIComponent(new URL(url).password)];

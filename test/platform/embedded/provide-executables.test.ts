@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { thisMachine } from '../../../platform/embedded/executables.js';
 import { provideExecutables } from '../../../platform/embedded/provide-executables.js';
+import { provideProgram } from '../../../platform/embedded/provide-program.js';
 import { ConfigurationError } from '../../../platform/errors.js';
 import { makeScratchFolder } from '../../harness/scratch.js';
 
@@ -65,5 +66,25 @@ describe('provideExecutables', () => {
   it('says why an installation did not help', async () => {
     const failing = search({ searchPath: [await folderOf({ 'apt-get': '/bin/false' })], isRoot: true });
     await expect(failing).rejects.toThrow(/apt-get install .* failed: .*\. Install them by hand, or set REDIS_URL/);
+  });
+});
+
+describe('provideProgram', () => {
+  const provide = (machine: { searchPath: string[]; isRoot?: boolean }, ...names: string[]) =>
+    provideProgram({ names, debianPackage: 'wrk', machine: { isRoot: false, ...machine }, report: () => undefined });
+
+  it('finds the preferred one of its names', async () => {
+    const folder = await folderOf({ other: '/bin/true', chosen: '/bin/true' });
+    expect(await provide({ searchPath: [folder] }, 'none', 'chosen', 'other')).toBe(join(folder, 'chosen'));
+  });
+
+  it('says what to run where it may not install, and why an installation did not help', async () => {
+    const missing = provide({ searchPath: [await folderOf({ 'apt-get': '/bin/true' })] }, 'wrk');
+    await expect(missing).rejects.toThrow(ConfigurationError);
+    await expect(missing).rejects.toThrow(
+      "wrk is missing. On Debian or Ubuntu run: sudo sh -c 'apt-get update && apt-get install --yes --no-install-recommends wrk'.",
+    );
+    const failing = provide({ searchPath: [await folderOf({ 'apt-get': '/bin/false' })], isRoot: true }, 'wrk');
+    await expect(failing).rejects.toThrow(/wrk is missing\. `apt-get .* wrk` failed: .*\. Install it by hand\./);
   });
 });
