@@ -14,13 +14,17 @@ export interface Grant {
 }
 
 /**
- * Inserts what is missing. Rows that are there already are left as they are: whether they are the same claim is for
- * `readRows` to see. Sorted by key, so that two writers of one coupon take their locks in the same order.
+ * Inserts what is missing, and resolves with what it has inserted: when the caller's transaction is committed, MySQL holds
+ * exactly these rows. Of the others MySQL holds something already: whether it is the same claim is for `readRows` to see.
+ * Sorted by key, so that two writers of one coupon take their locks in the same order.
  */
-export async function insertGrants(connection: Queryable, grants: readonly Grant[]): Promise<void> {
+export async function insertGrants<T extends Grant>(
+  connection: Queryable,
+  grants: readonly T[],
+): Promise<readonly T[]> {
   const sorted = [...grants].sort((a, b) => compare(a.couponId, b.couponId) || a.claimNo - b.claimNo);
   try {
-    await insertRows(connection, sorted);
+    return await insertRows(connection, sorted);
   } catch (error) {
     // A plain INSERT tells every kind of misfit apart, where INSERT IGNORE would swallow it. Duplicates are a second
     // delivery, or a conflict: neither may keep the rest of the batch out.
@@ -33,17 +37,23 @@ export async function insertGrants(connection: Queryable, grants: readonly Grant
       for (const key of keys) taken.add(key);
       return true;
     });
-    await insertRows(connection, missing);
+    return await insertRows(connection, missing);
   }
 }
 
-async function insertRows(connection: Queryable, grants: readonly Grant[]): Promise<void> {
-  if (grants.length === 0) return;
+/**
+ * All of them or, with an error, none. Resolves with those that are there exactly as they were given: strict mode makes an
+ * error of what does not fit, whole numbers are not rounded, and where MySQL says that it has changed something (a warning or
+ * note) none is taken for granted.
+ */
+async function insertRows<T extends Grant>(connection: Queryable, grants: readonly T[]): Promise<readonly T[]> {
+  if (grants.length === 0) return [];
   const rows = grants.map((g) => [g.couponId, g.claimNo, Buffer.from(g.userId), new Date(g.at), g.epoch]);
-  await connection.query<ResultSetHeader>(
+  const [{ affectedRows, warningStatus }] = await connection.query<ResultSetHeader>(
     'INSERT INTO coupon_claim_log (coupon_id, claim_no, user_id, claimed_at, epoch) VALUES ?',
     [rows],
   );
+  return affectedRows === grants.length && warningStatus === 0 ? grants : [];
 }
 
 /** A claim that was given back. */

@@ -5,26 +5,34 @@ import { isSettledAs, settleVersion } from './coupon-table.js';
 import type { ChangeEntry, GrantEntry, OutboxEntry, ReturnEntry } from './outbox.js';
 import type { Queryable } from '../platform/mysql.js';
 
-/** Does what is not done yet; what is there already, also of somebody else, is left as it is. May be repeated. */
-export async function settleEntries(connection: Queryable, entries: readonly OutboxEntry[]): Promise<void> {
+/**
+ * Does what is not done yet; what is there already, also of somebody else, is left as it is. May be repeated. Resolves with
+ * those of which MySQL holds exactly this once the transaction is committed; of the others `readSettled` can tell.
+ */
+export async function settleEntries(
+  connection: Queryable,
+  entries: readonly OutboxEntry[],
+): Promise<readonly OutboxEntry[]> {
   const { grants, returns, changes } = byKind(entries);
-  await insertGrants(connection, grants);
+  const inserted = await insertGrants(connection, grants);
   // A claim and its return may come in one batch.
   await markReturned(connection, returns);
   for (const change of changes) await settleVersion(connection, change);
+  return inserted;
 }
 
 /** Those of which MySQL holds exactly this. */
 export async function readSettled(
   connection: Queryable,
   entries: readonly OutboxEntry[],
-): Promise<ReadonlySet<OutboxEntry>> {
+): Promise<readonly OutboxEntry[]> {
   const { grants, returns, changes } = byKind(entries);
   const rows = await readRows(connection, [...grants, ...returns]);
-  const settled = new Set<OutboxEntry>();
-  for (const grant of grants) if (isGrant(rows.get(numberKey(grant)), grant)) settled.add(grant);
-  for (const one of returns) if (isReturn(rows.get(numberKey(one)), one)) settled.add(one);
-  for (const change of changes) if (await isSettledAs(connection, change)) settled.add(change);
+  const settled: OutboxEntry[] = [
+    ...grants.filter((grant) => isGrant(rows.get(numberKey(grant)), grant)),
+    ...returns.filter((one) => isReturn(rows.get(numberKey(one)), one)),
+  ];
+  for (const change of changes) if (await isSettledAs(connection, change)) settled.push(change);
   return settled;
 }
 

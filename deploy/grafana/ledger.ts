@@ -88,7 +88,7 @@ export const LEDGER: Dashboard = {
       panels: [
         {
           title: 'Rows written',
-          description: 'Claims written to MySQL and read back, beside the claims that were granted.',
+          description: 'Claims found in MySQL after a write, beside the claims that were granted.',
           unit: 'wps',
           queries: [
             { expr: `sum(${rate(`stampede_ledger_rows_total{${OF}}`)})`, legend: 'written' },
@@ -97,7 +97,7 @@ export const LEDGER: Dashboard = {
         },
         {
           title: 'One batch',
-          description: 'A transaction, from handing it to a thread to its commit and the reading back.',
+          description: 'A transaction, from handing it to a thread to its commit, and reading back what needs it.',
           unit: 's',
           queries: [0.5, 0.99].map((q) => ({
             expr: quantile(q, 'stampede_ledger_write_duration_seconds'),

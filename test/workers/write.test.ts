@@ -42,6 +42,11 @@ const giveBack = (claimNo: number, userId: string, at = AT + 1): OutboxEntry => 
 };
 const write = (entries: OutboxEntry[], epoch = 5, leaveEarly = false) =>
   writeBatch(connection, { shard: 1, epoch, entries, ledgerWindow: 10, leaveEarly });
+/** Statements that read, of this connection, so far. */
+const selects = async () => {
+  const [[row]] = await connection.query<RowDataPacket[]>("SHOW SESSION STATUS LIKE 'Com_select'");
+  return Number(row?.['Value']);
+};
 const rows = async () => {
   const [found] = await pool.query<RowDataPacket[]>(
     'SELECT coupon_id, claim_no, user_id, claimed_at, epoch FROM coupon_claim_log ORDER BY coupon_id, claim_no',
@@ -139,10 +144,32 @@ describe('a batch', () => {
     ]);
   });
 
+  it('counts, of two claims in it that are at odds, the first one, and never the second as written', async () => {
+    const result = await write([grant(1, 'ann'), grant(2, 'bob'), grant(2, 'cid'), grant(3, 'ann'), grant(1, 'ann')]);
+    expect(result).toMatchObject({ status: 'written', ids: ['1-0', '2-0', '1-0'] });
+    expect(result.status === 'written' && result.refused.map(({ entry }) => entry)).toMatchObject([
+      { userId: 'cid' },
+      { claimNo: 3 },
+    ]);
+    expect(await rows()).toHaveLength(2);
+  });
+
+  it('is read back only where it met a claim that was there', async () => {
+    const readsOf = async (entries: OutboxEntry[]) => {
+      const before = await selects();
+      await write(entries);
+      return (await selects()) - before;
+    };
+    // The shard's epoch.
+    expect(await readsOf([grant(1, 'ann'), grant(2, 'bob')])).toBe(1);
+    // And which keys are taken, and the rows of those that were not inserted.
+    expect(await readsOf([grant(2, 'bob'), grant(3, 'cid')])).toBe(3);
+  });
+
   it('marks returns once, also of a claim in the same batch, and never by another time or for another user', async () => {
     const batch = [grant(1, 'ann'), giveBack(1, 'ann'), grant(2, 'bob'), grant(3, 'cid')];
-    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], refused: [] });
-    expect(await write(batch)).toMatchObject({ ids: ['1-0', '2-0', '3-0', '1-1'], refused: [] });
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '1-1', '2-0', '3-0'], refused: [] });
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '1-1', '2-0', '3-0'], refused: [] });
     const result = await write([
       giveBack(1, 'ann', AT + 2),
       giveBack(2, 'ann'),
@@ -167,6 +194,18 @@ describe('a batch', () => {
     expect(result.status === 'written' && result.ids).toHaveLength(39);
     expect(result.status === 'written' && result.ceilings.get('sale')).toBe(50);
     expect(await rows()).toHaveLength(39);
+  });
+
+  it('is read back where MySQL took a value with a reservation', async () => {
+    const userId = (type: string) => pool.query(`ALTER TABLE coupon_claim_log MODIFY user_id ${type} NOT NULL`);
+    // Of text, unlike of bytes, spaces that do not fit are cut off with a note, also in strict mode.
+    await userId('VARCHAR(3) CHARACTER SET ascii');
+    try {
+      const result = await write([grant(1, 'ann'), grant(2, 'bob ')]);
+      expect(result).toMatchObject({ ids: ['1-0'], refused: [{ entry: { claimNo: 2 } }] });
+    } finally {
+      await userId('VARBINARY(64)');
+    }
   });
 });
 

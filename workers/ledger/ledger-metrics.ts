@@ -17,7 +17,7 @@ const SHARD_STATES = ['open', 'rebuilding', 'fenced'] as const;
 
 /** `write`, counted and timed. Counts what MySQL was found to hold after each write, so a batch that came twice counts twice. */
 export function measuredWrite(write: WriteEntries, metrics: Metrics): WriteEntries {
-  const rows = metrics.counter('stampede_ledger_rows_total', 'Claims written to MySQL and read back.');
+  const rows = metrics.counter('stampede_ledger_rows_total', 'Claims that MySQL was found to hold after a write.');
   const failures = metrics.counter('stampede_ledger_write_failures_total', 'Batches that MySQL did not take.');
   const duration = metrics.histogram(
     'stampede_ledger_write_duration_seconds',

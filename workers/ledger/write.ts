@@ -1,5 +1,5 @@
-// One batch of one shard's outbox into MySQL, under the shard's epoch. What it reports as written is committed and was read
-// back. MySQL only; runs in the writer threads.
+// One batch of one shard's outbox into MySQL, under the shard's epoch. What it reports as written is committed, and is known to
+// be there as it was given: it was inserted without a reservation, or was read back. MySQL only; runs in the writer threads.
 //
 // The batch is one transaction. When MySQL refuses the values of one of its entries it is halved, again and again, until that
 // entry is alone: its neighbours are written, and it becomes a dead letter (coupons/dead-letters.ts), as do entries that
@@ -44,27 +44,36 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   const unreadable = task.entries.filter((entry): entry is PoisonEntry => entry.kind === 'poison');
   const refused: Refused[] = unreadable.map((entry) => ({ entry, reason: `it cannot be read: ${entry.reason}` }));
   const ceilings = new Map<string, number>();
-  const accepted: OutboxEntry[] = [];
-  if (!(await writePart(connection, task, entries, { accepted, refused, ceilings }))) return STALE;
+  const outcome: Outcome = { inserted: [], uncertain: [], refused, ceilings };
+  if (!(await writePart(connection, task, entries, outcome))) return STALE;
 
-  const settled = await readSettled(connection, accepted);
-  const unsettled = accepted.filter((entry) => !settled.has(entry));
+  const { inserted, uncertain } = outcome;
+  const settled = new Set([...inserted, ...(await readSettled(connection, uncertain))]);
+  const unsettled = uncertain.filter((entry) => !settled.has(entry));
   const early = task.leaveEarly === true ? await readEarly(connection, task.shard, unsettled) : new Set<OutboxEntry>();
   for (const entry of unsettled) {
     if (!early.has(entry)) refused.push({ entry, reason: 'MySQL holds something else' });
   }
   await deleteLetters(connection, settled);
   if (refused.length > 0) {
-    const current = await underEpoch(connection, task, () => writeLetters(connection, task.shard, refused));
-    if (!current) return STALE;
+    const written = await underEpoch(connection, task, async () => {
+      await writeLetters(connection, task.shard, refused);
+      return true;
+    });
+    if (written === undefined) return STALE;
   }
-  return { status: 'written', ids: [...settled].map(({ id }) => id), refused, early: [...early], ceilings };
+  const ids = entries.filter((entry) => settled.has(entry)).map(({ id }) => id);
+  return { status: 'written', ids, refused, early: [...early], ceilings };
 }
 
 const STALE = { status: 'stale_epoch' } as const;
 
+/** What became of the parts that are committed. */
 interface Outcome {
-  readonly accepted: OutboxEntry[];
+  /** Grants whose rows were made by this write. */
+  readonly inserted: OutboxEntry[];
+  /** The rest: MySQL held the claim before, or something else, or it is no grant. */
+  readonly uncertain: OutboxEntry[];
   readonly refused: Refused[];
   readonly ceilings: Map<string, number>;
 }
@@ -77,12 +86,15 @@ async function writePart(
   outcome: Outcome,
 ): Promise<boolean> {
   const ceilings = ceilingsOf(entries, task.ledgerWindow);
+  let inserted: ReadonlySet<OutboxEntry>;
   try {
-    const current = await underEpoch(connection, task, async () => {
-      await settleEntries(connection, entries);
+    const settled = await underEpoch(connection, task, async () => {
+      const done = await settleEntries(connection, entries);
       await raiseCeilings(connection, ceilings);
+      return new Set(done);
     });
-    if (!current) return false;
+    if (settled === undefined) return false;
+    inserted = settled;
   } catch (error) {
     const [only] = entries;
     if (!isDataRefusal(error) || only === undefined) throw error;
@@ -97,7 +109,7 @@ async function writePart(
       (await writePart(connection, task, entries.slice(middle), outcome))
     );
   }
-  outcome.accepted.push(...entries);
+  for (const entry of entries) (inserted.has(entry) ? outcome.inserted : outcome.uncertain).push(entry);
   for (const [couponId, ceiling] of ceilings) {
     outcome.ceilings.set(couponId, Math.max(ceiling, outcome.ceilings.get(couponId) ?? 0));
   }
@@ -115,18 +127,17 @@ function ceilingsOf(entries: readonly OutboxEntry[], ledgerWindow: number): Map<
 }
 
 /**
- * `work` in a transaction that shares a lock on the shard's row, so that nobody takes a newer epoch meanwhile. False, with
+ * `work` in a transaction that shares a lock on the shard's row, so that nobody takes a newer epoch meanwhile. Undefined, with
  * nothing done, when somebody has.
  */
-async function underEpoch(connection: Connection, task: WriteTask, work: () => Promise<void>): Promise<boolean> {
+async function underEpoch<T>(connection: Connection, task: WriteTask, work: () => Promise<T>): Promise<T | undefined> {
   return await transaction(connection, async () => {
     const [rows] = await connection.query<RowDataPacket[]>(
       // MariaDB does not know FOR SHARE; MySQL 8 still knows this.
       'SELECT epoch FROM shard WHERE shard = ? LOCK IN SHARE MODE',
       [task.shard],
     );
-    if (Number(rows[0]?.['epoch']) !== task.epoch) return false;
-    await work();
-    return true;
+    if (Number(rows[0]?.['epoch']) !== task.epoch) return undefined;
+    return await work();
   });
 }
