@@ -4,6 +4,8 @@
 // connection into the same server (MultiRowInsert): one coupon is one shard, and a shard writes one batch at a time.
 import { setTimeout as delay } from 'node:timers/promises';
 import { outboxKey, shardOf } from '../coupons/keys.js';
+import type { RawEntry } from '../coupons/outbox.js';
+import { parseEntry } from '../coupons/outbox.js';
 import type { Connection } from '../platform/mysql.js';
 import { connectMysql } from '../platform/mysql.js';
 import type { Redis } from '../platform/redis.js';
@@ -31,6 +33,7 @@ const CLAIMS_PER_REQUEST = 500;
 const CONNECTIONS = 4;
 const USER_PREFIX = 'user-';
 const LOOK_INTERVAL_MS = 5;
+const ENTRIES_PER_READ = 1_000;
 const DRAIN_TIMEOUT_MS = 120_000;
 const REDIS_REQUESTS = { kind: 'request', commandTimeoutMs: 5_000 } as const;
 
@@ -130,7 +133,7 @@ class DrainBench {
   async drain(couponId: string): Promise<Measured> {
     const { redis, holding, signal } = this.#options;
     const outbox = outboxKey(shardOf(couponId, SHARD_COUNT));
-    const full = await redis.xlen(outbox);
+    const claims = await claimsPerEntry(redis, outbox);
     await holding.query('COMMIT');
     const deadline = performance.now() + DRAIN_TIMEOUT_MS;
     const whenBelow = async (limit: number): Promise<number> => {
@@ -141,7 +144,9 @@ class DrainBench {
         await delay(LOOK_INTERVAL_MS, undefined, { signal });
       }
     };
-    const left = await whenBelow(full);
+    // Entries leave in the order of the stream.
+    const entries = await whenBelow(claims.length);
+    const left = claims.slice(claims.length - entries).reduce((sum, one) => sum + one, 0);
     return await this.perRow(left, async () => {
       const startedAt = performance.now();
       await whenBelow(1);
@@ -155,6 +160,18 @@ class DrainBench {
     const before = cpuMicrosByKind({ ledger, redis, mariadb });
     const rowsPerSecond = await work();
     return { rowsPerSecond, cpuMicros: cpuMicrosPer(rows, before, cpuMicrosByKind({ ledger, redis, mariadb })) };
+  }
+}
+
+/** How many claims each entry of an outbox holds, in order. */
+async function claimsPerEntry(redis: Redis, outbox: string): Promise<number[]> {
+  const claims: number[] = [];
+  for (let after = '-'; ;) {
+    const page = (await redis.xrange(outbox, after, '+', 'COUNT', ENTRIES_PER_READ)) as RawEntry[];
+    const last = page.at(-1);
+    if (last === undefined) return claims;
+    claims.push(...page.map((raw) => parseEntry(raw).length));
+    after = `(${last[0]}`;
   }
 }
 

@@ -61,6 +61,7 @@ export async function audit(
 
 /** The audit of the coupons of one shard, under the epoch that it has when the audit begins. */
 class ShardAudit {
+  /** Claims, returns and changes that stand in the outbox. */
   outboxEntries = 0;
   readonly #context: ChangeContext;
   readonly #findings: Findings;
@@ -125,8 +126,9 @@ class ShardAudit {
       const last = page.at(-1);
       if (last === undefined) return claims;
       after = `(${last[0]}`;
-      this.outboxEntries += page.length;
-      for (const entry of page.map(parseEntry)) {
+      const entries = page.flatMap(parseEntry);
+      this.outboxEntries += entries.length;
+      for (const entry of entries) {
         if (entry.kind === 'grant' || entry.kind === 'return') claims.push(entry);
       }
     }

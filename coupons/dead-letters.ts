@@ -8,6 +8,9 @@
 //                may have it tried again any time.
 //   settled      the ledger deletes the letter after the row is committed.
 //
+// A letter holds one claim, return or change, or what could not be read: among it an entry of several claims that a newer
+// version has written. Once it can be read, such a letter is settled when all of it is, and an attempt counts once.
+//
 // A claim or return among the letters is known: rebuilds load it (`readLetteredClaims`), and the audit counts it.
 import { createHash } from 'node:crypto';
 import { byCoupon } from './claim-log.js';
@@ -53,21 +56,24 @@ export async function writeLetters(connection: Queryable, shard: number, refused
   const fresh = refused.filter(({ entry }) => entry.letter === undefined);
   if (fresh.length > Math.max(0, room))
     throw new Error(`shard ${shard} has ${LETTERS_MAX} dead letters: nothing more is put aside`);
+  const counted = new Set<number>();
   for (const one of refused) {
-    if (!(await countAttempt(connection, one))) await insertLetter(connection, shard, one);
+    const { letter } = one.entry;
+    if (letter !== undefined && counted.has(letter)) continue;
+    if (letter !== undefined && (await countAttempt(connection, letter, one.reason))) counted.add(letter);
+    else await insertLetter(connection, shard, one);
   }
 }
 
-/** False when the entry is no attempt of a letter, or of one that was settled meanwhile. */
-async function countAttempt(connection: Queryable, { entry, reason }: Refused): Promise<boolean> {
-  if (entry.letter === undefined) return false;
+/** False when the letter was settled meanwhile. */
+async function countAttempt(connection: Queryable, letter: number, reason: string): Promise<boolean> {
   // MySQL assigns from left to right: the delays see the new number of attempts.
   const [updated] = await connection.query<ResultSetHeader>(
     `UPDATE dead_letter SET attempts = attempts + 1, reason = ?,
             status = IF(attempts >= ?, 'parked', 'retrying'),
             next_attempt_at = IF(attempts >= ?, NULL, UTC_TIMESTAMP(3) + INTERVAL ? * POW(4, attempts - 1) SECOND)
       WHERE id = ?`,
-    [reason.slice(0, REASON_LENGTH_MAX), ATTEMPTS_MAX, ATTEMPTS_MAX, DELAY_S_MIN, entry.letter],
+    [reason.slice(0, REASON_LENGTH_MAX), ATTEMPTS_MAX, ATTEMPTS_MAX, DELAY_S_MIN, letter],
   );
   return updated.affectedRows === 1;
 }
@@ -96,9 +102,14 @@ async function insertLetter(connection: Queryable, shard: number, { entry, reaso
   );
 }
 
-/** After the rows of these entries are committed. */
-export async function deleteLetters(connection: Queryable, entries: Iterable<OutboxEntry>): Promise<void> {
-  const ids = [...entries].flatMap(({ letter }) => letter ?? []);
+/** After the rows of what is settled are committed; `refused` is the rest of the same batch. */
+export async function deleteLetters(
+  connection: Queryable,
+  settled: Iterable<OutboxEntry>,
+  refused: readonly Refused[],
+): Promise<void> {
+  const kept = new Set(refused.map(({ entry }) => entry.letter));
+  const ids = [...settled].flatMap(({ letter }) => (letter === undefined || kept.has(letter) ? [] : letter));
   if (ids.length > 0) await connection.query<ResultSetHeader>('DELETE FROM dead_letter WHERE id IN (?)', [ids]);
 }
 
@@ -162,7 +173,7 @@ export async function readLetteredClaims(
   shard: number,
 ): Promise<Map<string, (GrantEntry | ReturnEntry)[]>> {
   const letters = await readLetters(connection, { shard, after: 0, limit: LETTERS_MAX });
-  const entries = letters.map(({ id, fields }) => parseEntry([`letter ${id}`, [...fields]]));
+  const entries = letters.flatMap(({ id, fields }) => parseEntry([`letter ${id}`, [...fields]]));
   return byCoupon(entries.filter((entry) => entry.kind === 'grant' || entry.kind === 'return'));
 }
 

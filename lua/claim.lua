@@ -26,6 +26,7 @@
 -- @include damage
 -- @include coupon
 -- @include outbox
+-- @include grants
 
 local fence_key, outbox_key, epoch = KEYS[1], KEYS[2], ARGV[1]
 
@@ -77,12 +78,7 @@ for _, group in ipairs(groups) do
 end
 
 local writing = false
-local function write()
-  if not writing then begin_writes(fence_key, now) end
-  writing = true
-end
-
-local acks, results = {}, {}
+local acks, results, granting = {}, {}, {}
 local now_text = string.format('%.0f', now)
 
 local function answer(code, no, at)
@@ -94,8 +90,8 @@ for i, group in ipairs(groups) do
   local coupon = group.coupon
   acks[i] = coupon and { coupon.ack, coupon.opens_at or 0 } or { '', 0 }
   local refusal = coupon and refusal_of(coupon, now)
-  if coupon and passes_edge(coupon, clock, now) then write() end
-  local granted, new_receipts = {}, {}
+  if coupon and passes_edge(coupon, clock, now) then writing = true end
+  local granted, users, new_receipts = {}, {}, {}
 
   for a = group.first, group.last do
     local user = ARGV[a]
@@ -103,7 +99,7 @@ for i, group in ipairs(groups) do
     if not coupon then
       answer(group.code, 0, 0)
     elseif receipt then
-      write()
+      writing = true
       answer(receipt[1], receipt[2], receipt[3])
     elseif granted[user] then
       -- The same user twice in one batch.
@@ -115,27 +111,33 @@ for i, group in ipairs(groups) do
     elseif coupon.stock <= 0 then
       answer(exhausted(coupon), 0, 0)
     else
-      write()
+      writing = true
       coupon.highest, coupon.stock = coupon.highest + 1, coupon.stock - 1
       granted[user] = coupon.highest
-      local no = string.format('%.0f', coupon.highest)
+      users[#users + 1] = user
       new_receipts[#new_receipts + 1] = user
-      new_receipts[#new_receipts + 1] = no .. ':' .. now_text
-      redis.call(
-        'XADD', outbox_key, '*',
-        'kind', 'grant', 'coupon', group.id, 'no', no, 'user', user, 'at', now_text, 'epoch', epoch
-      )
+      new_receipts[#new_receipts + 1] = string.format('%.0f', coupon.highest) .. ':' .. now_text
       answer(CLAIMED, coupon.highest, now)
     end
   end
 
-  if #new_receipts > 0 then
-    redis.call('HSET', group.claimed_key, unpack(new_receipts))
-    redis.call('HSET', group.coupon_key, 'highest', string.format('%.0f', coupon.highest))
-    redis.call('DECRBY', group.stock_key, #new_receipts / 2)
+  if #users > 0 then
+    granting[#granting + 1] = {
+      id = group.id, first = coupon.highest - #users + 1, users = users, receipts = new_receipts,
+      coupon_key = group.coupon_key, stock_key = group.stock_key, claimed_key = group.claimed_key,
+    }
   end
 end
 
 if not writing then return { 0, now, acks, results } end
+
+-- What is decided is on its way to the ledger before anybody has it.
+begin_writes(fence_key, now)
+queue_grants(outbox_key, epoch, now_text, granting)
+for _, grant in ipairs(granting) do
+  redis.call('HSET', grant.claimed_key, unpack(grant.receipts))
+  redis.call('HSET', grant.coupon_key, 'highest', string.format('%.0f', grant.first + #grant.users - 1))
+  redis.call('DECRBY', grant.stock_key, #grant.users)
+end
 end_writes(fence_key)
 return { 0, now, acks, results, outbox_ends(outbox_key) }

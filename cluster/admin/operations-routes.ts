@@ -11,7 +11,7 @@ const Audit = Type.Object({
   ok: Type.Boolean(),
   coupons: Type.Integer(),
   claims: Type.Integer(),
-  outboxEntries: Type.Integer({ description: 'Entries that were not in MySQL yet.' }),
+  outboxEntries: Type.Integer({ description: 'Claims, returns and changes that were not in MySQL yet.' }),
   deadLetters: Type.Integer({ description: 'Entries that MySQL did not take, kept to be tried again.' }),
   durationMs: Type.Number(),
   invariants: Type.Array(

@@ -71,7 +71,8 @@ export const LEDGER: Dashboard = {
         },
         {
           title: 'Entries',
-          description: 'Entries of all outbox streams. Claims stop with ledger_behind at LEDGER_WINDOW for one coupon.',
+          description:
+            'Entries of all outbox streams, each of up to 100 claims. Claims stop with ledger_behind at LEDGER_WINDOW for one coupon.',
           unit: 'short',
           queries: [{ expr: `max by (instance) (stampede_outbox_entries{${OF}})`, legend: '{{instance}}' }],
         },

@@ -20,6 +20,7 @@ import { createActor as createLedger } from '../../workers/ledger/actor.js';
 import { migrate } from '../../workers/migrations/migrate.js';
 import { atEndOfFile } from './cleanup.js';
 import { createTestDatabase } from './database.js';
+import { readOutboxes } from './outbox.js';
 import { makeScratchFolder } from './scratch.js';
 import type { TestServer } from './servers.js';
 import { startTestRedis } from './servers.js';
@@ -44,6 +45,7 @@ export interface Installation {
   startCoupons(): Promise<CouponsService>;
   /** Rows of the claim log: number and user. */
   claimRows(couponId: string): Promise<{ claimNo: number; userId: string }[]>;
+  /** Claims, returns and changes that stand in the outbox. */
   outboxEntries(): Promise<number>;
 }
 
@@ -119,8 +121,7 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
     },
     outboxEntries: async () => {
       const keys = Array.from({ length: settings.shardCount }, (_, shard) => outboxKey(shard));
-      const lengths = await Promise.all(keys.map((key) => redis.xlen(key)));
-      return lengths.reduce((sum, length) => sum + length, 0);
+      return (await readOutboxes(redis, keys)).length;
     },
   };
 }

@@ -1,10 +1,10 @@
 // One shard on a real Redis, driven through the scripts alone: no workers, no MySQL.
 import { atEndOfFile } from './cleanup.js';
+import { readOutboxes } from './outbox.js';
 import { startTestRedis } from './servers.js';
 import type { TestServer } from './servers.js';
 import { couponKeys, fenceKey, LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { OutboxEntry, RawEntry } from '../../coupons/outbox.js';
-import { parseEntry } from '../../coupons/outbox.js';
 import type { ScriptName, Scripts } from '../../lua/scripts.js';
 import { loadScripts, runScript } from '../../lua/scripts.js';
 import { createLog } from '../../platform/log.js';
@@ -141,8 +141,8 @@ export class ScriptShard {
   }
 
   async outbox(): Promise<OutboxEntry[]> {
-    const raw = (await this.redis.xrange(this.outboxKey, '-', '+')) as RawEntry[];
-    return raw.map(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
+    const contents = await readOutboxes(this.redis, [this.outboxKey]);
+    return contents.filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
   }
 
   /** The ids of everything in the outbox, read as a consumer of the ledger's group. */

@@ -1,10 +1,14 @@
 // lua/claim.lua, every branch, on a real Redis.
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { RawEntry } from '../../coupons/outbox.js';
+import { parseEntry } from '../../coupons/outbox.js';
 import { CODE } from '../../lua/codes.js';
 import { loadScripts } from '../../lua/scripts.js';
 import type { Redis } from '../../platform/redis.js';
 import { whenRedisReady } from '../../platform/redis.js';
+import { users } from '../harness/crowd.js';
 import { atTime } from '../harness/planted-time.js';
+import type { ClaimAnswer } from '../harness/script-shard.js';
 import { ScriptShard, startScriptRedis } from '../harness/script-shard.js';
 import type { TestServer } from '../harness/servers.js';
 
@@ -80,6 +84,57 @@ describe('a claim', () => {
       { code: CODE.CLAIMED, no: 1 },
       { code: CODE.UNKNOWN_COUPON },
     ]);
+  });
+});
+
+describe('what one call grants', () => {
+  const entries = async () => {
+    const raw = (await redis.xrange(shard.outboxKey, '-', '+')) as RawEntry[];
+    return raw.filter(([, fields]) => fields?.[1] !== 'change');
+  };
+
+  it('is one entry of the outbox, whatever its coupons, that people can read', async () => {
+    await shard.change('sale', { version: 1, delta: 3 });
+    await shard.change('SALE', { version: 1, delta: 1 });
+    await shard.change('gone', { version: 1, delta: 0 });
+    await shard.claim('sale', 'ann');
+    const [, ann, zoe] = (await shard.claimBatch([
+      ['gone', ['zoe']],
+      ['sale', ['ann', 'zoe', 'bob', 'cid']],
+      ['SALE', ['zoe']],
+    ])) as ClaimAnswer[];
+    const [first, second, ...others] = await entries();
+    expect(first?.[1]?.slice(-6)).toEqual(['coupon', 'sale', 'numbers', '1-1', 'users', 'ann']);
+    expect(second?.[1]).toEqual([
+      ...['kind', 'grants', 'at', String(zoe?.at), 'epoch', '1'],
+      ...['coupon', 'sale', 'numbers', '2-3', 'users', 'zoe\nbob'],
+      ...['coupon', 'SALE', 'numbers', '1-1', 'users', 'zoe'],
+    ]);
+    expect([ann?.code, zoe?.code]).toEqual([CODE.ALREADY_CLAIMED, CODE.CLAIMED]);
+    expect(others).toEqual([]);
+  });
+
+  it('is several entries when it is much, of at most 100 claims, with every claim once and in order', async () => {
+    const crowd = users(280);
+    await shard.change('sale', { version: 1, delta: 250 });
+    await shard.change('other', { version: 1, delta: 50 });
+    await shard.claimBatch([
+      ['sale', crowd.slice(0, 250)],
+      ['other', crowd.slice(250)],
+    ]);
+    expect((await entries()).map((raw) => parseEntry(raw).length)).toEqual([100, 100, 80]);
+    const grants = (await shard.outbox()).filter((entry) => entry.kind === 'grant');
+    expect(grants.map(({ couponId, claimNo, userId }) => [couponId, claimNo, userId])).toEqual(
+      crowd.map((userId, i) => (i < 250 ? ['sale', i + 1, userId] : ['other', i - 249, userId])),
+    );
+  });
+
+  it('is no entry when it is nothing', async () => {
+    await shard.change('sale', { version: 1, delta: 1 });
+    await shard.claim('sale', 'ann');
+    const before = await entries();
+    await shard.claim('sale', 'ann', 'bob');
+    expect(await entries()).toEqual(before);
   });
 });
 

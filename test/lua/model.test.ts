@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 
 type Step =
-  | { do: 'claim'; coupon: number; users: number[] }
+  | { do: 'claim'; users: [number[], number[]] }
   | { do: 'return'; coupon: number; user: number }
   | { do: 'adjust'; coupon: number; delta: number }
   | { do: 'pause'; coupon: number; paused: boolean }
@@ -27,11 +27,11 @@ const coupon = fc.integer({ min: 0, max: 1 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
-    arbitrary: fc.record({
-      do: fc.constant('claim' as const),
-      coupon,
-      users: fc.array(fc.nat(11), { minLength: 1, maxLength: 8 }),
-    }),
+    // Of one coupon, or of both in one call.
+    arbitrary: fc
+      .tuple(fc.array(fc.nat(11), { maxLength: 8 }), fc.array(fc.nat(11), { maxLength: 8 }))
+      .filter((users) => users.flat().length > 0)
+      .map((users) => ({ do: 'claim' as const, users })),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('return' as const), coupon, user: fc.nat(11) }) },
   {
@@ -160,15 +160,13 @@ async function perform(shard: ScriptShard, models: Model[], one: Step, lastDelta
     await acknowledgeSome(shard, models, one.part);
     return;
   }
+  if (one.do === 'claim') {
+    await claimSome(shard, models, one.users);
+    return;
+  }
   const model = models[one.coupon];
   if (model === undefined) throw new Error('no such model');
   switch (one.do) {
-    case 'claim': {
-      const users = one.users.map((n) => `user-${n}`);
-      const expected = users.map((user) => model.claim(user));
-      expect((await shard.claim(model.id, ...users)).map(({ code, no }) => ({ code, no }))).toEqual(expected);
-      return;
-    }
     case 'return': {
       const user = `user-${one.user}`;
       const expected = model.return(user);
@@ -204,17 +202,31 @@ async function perform(shard: ScriptShard, models: Model[], one: Step, lastDelta
   }
 }
 
+async function claimSome(shard: ScriptShard, models: Model[], users: readonly number[][]): Promise<void> {
+  const groups = models
+    .map((model, i) => ({ model, users: (users[i] ?? []).map((n) => `user-${n}`) }))
+    .filter((group) => group.users.length > 0);
+  const expected = groups.flatMap((group) => group.users.map((user) => group.model.claim(user)));
+  const before = await shard.redis.xlen(shard.outboxKey);
+  const answers = await shard.claimBatch(groups.map((group) => [group.model.id, group.users]));
+  expect(answers).toMatchObject(expected);
+  const granted = expected.some(({ code }) => code === CODE.CLAIMED);
+  expect(await shard.redis.xlen(shard.outboxKey)).toBe(before + (granted ? 1 : 0));
+}
+
 /** The ledger takes the first 1/part of the outbox, as it would after a commit. */
 async function acknowledgeSome(shard: ScriptShard, models: Model[], part: number): Promise<void> {
   const entries = await shard.outbox();
-  const taken = entries.slice(0, Math.ceil(entries.length / part));
-  const ids: string[] = [];
+  const allIds = new Set(entries.map(({ id }) => id));
+  const takenIds = new Set([...allIds].slice(0, Math.ceil(allIds.size / part)));
+  const taken = entries.filter(({ id }) => takenIds.has(id));
+  const ids = new Set<string>();
   const progress: Record<string, { ceiling: number; returns: string[] }> = {};
   for (const entry of taken) {
     const model = models.find(({ id }) => id === entry.couponId);
     const own = (progress[entry.couponId] ??= { ceiling: 0, returns: [] });
     if (entry.kind === 'return') own.returns.push(entry.id);
-    else ids.push(entry.id);
+    else ids.add(entry.id);
     if (entry.kind === 'change' || model === undefined) continue;
     if (entry.kind === 'return') {
       expect(model.ledger.get(entry.claimNo)).toBe(entry.userId);
@@ -228,7 +240,7 @@ async function acknowledgeSome(shard: ScriptShard, models: Model[], part: number
     own.ceiling = model.ceiling;
   }
   await shard.readOutbox();
-  expect(await shard.acknowledge(ids, progress)).toBe(taken.length);
+  expect(await shard.acknowledge([...ids], progress)).toBe(takenIds.size);
 }
 
 async function checkInvariants(shard: ScriptShard, model: Model): Promise<void> {

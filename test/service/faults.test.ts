@@ -11,6 +11,7 @@ import { atEndOfFile } from '../harness/cleanup.js';
 import { Crowd, users } from '../harness/crowd.js';
 import { createTestDatabase } from '../harness/database.js';
 import { admin, auditByCommand, createCoupon } from '../harness/operator.js';
+import { readOutboxes } from '../harness/outbox.js';
 import type { TestServer } from '../harness/servers.js';
 import { startTestMariadb, startTestRedis } from '../harness/servers.js';
 import type { TestService } from '../harness/service.js';
@@ -69,7 +70,7 @@ const everyProcessReady = () =>
   );
 const outboxEntries = async () => {
   const keys = await redis.keys('*:outbox');
-  return (await Promise.all(keys.map((key) => redis.xlen(key)))).reduce((sum, length) => sum + length, 0);
+  return (await readOutboxes(redis, keys)).length;
 };
 const outboxEmpty = () => waitFor(async () => (await outboxEntries()) === 0, { what: 'the outbox to be empty' });
 

@@ -1,6 +1,7 @@
 // Entries that MySQL refuses: they do not hold up their neighbours, are not lost, and are settled once MySQL takes them. The
 // real ledger, a real MariaDB with a trigger that refuses what a test calls poison.
 import { beforeEach, describe, expect, it } from 'vitest';
+import { writeLetters } from '../../coupons/dead-letters.js';
 import { outboxKey, shardOf } from '../../coupons/keys.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import { connectMysql } from '../../platform/mysql.js';
@@ -190,6 +191,54 @@ describe('an entry', () => {
     await installation.redis.call('XADD', key, id, 'kind', 'nonsense');
     await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the second delivery' });
     expect(await letters()).toHaveLength(1);
+  });
+});
+
+describe('an entry of several claims', () => {
+  it('that an older version could not read is known as soon as it can be, and is settled as a whole', async () => {
+    await create('newer', 10);
+    await outboxEmpty();
+    await ledger.drain();
+    const outcomes = await claimAll('newer', ['ann', 'eve-1', 'bob', 'eve-2']);
+    const shard = shardOf('newer', installation.settings.shardCount);
+    const key = outboxKey(shard);
+    const entries = (await installation.redis.xrange(key, '-', '+')) as [id: string, fields: string[]][];
+    // What a ledger does that knows no such entries.
+    await writeLetters(
+      installation.mysql,
+      shard,
+      entries.map(([id, fields]) => ({
+        entry: { kind: 'poison', id, reason: 'unknown kind', fields },
+        reason: 'unknown kind',
+      })),
+    );
+    await installation.redis.xtrim(key, 'MAXLEN', 0);
+    expect(await coupons.audit()).toMatchObject({ ok: true, deadLetters: entries.length });
+
+    await refusePoison();
+    await installation.redisServer.restart();
+    ledger = await installation.startLedger();
+    await shardsAreBack('newer');
+    const again = await claimAll('newer', ['ann', 'eve-1', 'bob', 'eve-2']);
+    const receipts = (of: readonly unknown[]) => of.map((outcome) => (outcome as { receipt?: unknown }).receipt);
+    expect(receipts(again)).toEqual(receipts(outcomes));
+
+    // One attempt, though two of its claims are refused; the others get their rows.
+    await dueNow();
+    await waitFor(
+      async () =>
+        (await installation.claimRows('newer')).length === 2 && (await letters()).every(({ attempts }) => attempts > 1),
+      { what: 'the rows of ann and bob, and the letters of the others' },
+    );
+    const left = await letters();
+    expect(left.length).toBeGreaterThan(0);
+    expect(left).toMatchObject(left.map(() => ({ kind: 'unreadable', status: 'retrying', attempts: 2 })));
+    expect(await violated()).toEqual([]);
+    await takeEverything();
+    await dueNow();
+    await waitFor(async () => (await letters()).length === 0, { what: 'the job to have them settled' });
+    expect((await installation.claimRows('newer')).map(({ claimNo }) => claimNo)).toEqual([1, 2, 3, 4]);
+    expect(await violated()).toEqual([]);
   });
 });
 

@@ -51,7 +51,7 @@ async function claimInOtherHands(): Promise<OutboxEntry[]> {
     ...(['GROUP', LEDGER_GROUP, 'other', 'STREAMS', outboxKey(SHARD), '>'] as const),
   )) as [string, RawEntry[]][];
   expect(await claims.returnClaim('sale', 'ann')).toMatchObject({ status: 'returned' });
-  return (reply[0]?.[1] ?? []).map(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
+  return (reply[0]?.[1] ?? []).flatMap(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
 }
 
 /** Gives the number of batches that our ledger has tried to write so far. */

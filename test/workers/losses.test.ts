@@ -8,7 +8,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { ClaimOutcome, ClaimService } from '../../cluster/claims/claim-service.js';
 import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
-import { couponKeys, outboxKey, shardOf } from '../../coupons/keys.js';
+import { couponKeys, fenceKey, outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShard } from '../../coupons/shards.js';
 import { readWithheld } from '../../coupons/withheld.js';
 import { loadScripts } from '../../lua/scripts.js';
@@ -120,7 +120,7 @@ describe('a Redis that comes back empty', () => {
       // The ledger reads the entries and cannot write them.
       await connection.query('LOCK TABLES coupon_claim_log READ');
       await claimAll('read', ['ann', 'bob']);
-      await waitFor(async () => (await pendingEntries('read')) === 2, { what: 'the ledger to read' });
+      await waitFor(() => allIsRead('read'), { what: 'the ledger to read' });
       await claims.stop();
       await registerDead('read');
       await redisServer.restart();
@@ -214,6 +214,30 @@ describe('a worker that died before it could report', () => {
     expect(numbers(await claimAll('bounded', ['bob']))).toEqual([6]);
     await outboxEmpty();
     expect(await violated()).toEqual([]);
+  });
+
+  it('has what it may have told taken out of an entry of a Redis that was away, beside what cannot be read or is dropped', async () => {
+    await create('away', 10);
+    await stopLedger();
+    await registerDead('away');
+    const shard = shardOf('away', SHARDS);
+    const { epoch } = await readShard(installation.mysql, shard);
+    await loseEverything();
+    expect(await coupons.show('away')).toMatchObject({ withheld: 10 });
+    await stopLedger();
+    const part = (at: string, who: string) => ['coupon', 'away', 'numbers', at, 'users', who];
+    await installation.redis.xadd(
+      outboxKey(shard),
+      '*',
+      ...['kind', 'grants', 'at', '1795770000000', 'epoch', String(epoch)],
+      ...[...part('3-5', 'ann\n\u0007\ncid'), ...part('40-40', 'dan')],
+    );
+    await installation.redis.hset(fenceKey(shard), 'state', 'damaged');
+    ledger = await installation.startLedger();
+    await everyShardOpen();
+    expect(numbers(await claimAll('away', ['ann', 'cid', 'dan']))).toEqual([3, 5, 'fenced']);
+    expect((await coupons.deadLetters.list({ after: 0, limit: 10 })).letters).toMatchObject([{ kind: 'unreadable' }]);
+    expect(await installation.outboxEntries()).toBe(0);
   });
 
   it('is forgotten when the ledger has everything that it can have told', async () => {
@@ -318,9 +342,11 @@ async function claimedBy(couponId: string, user: string): Promise<number | undef
   return outcome.status === 'refused' ? undefined : outcome.receipt.claimNo;
 }
 
-async function pendingEntries(couponId: string): Promise<number> {
-  const [count] = (await installation.redis.xpending(outboxKey(shardOf(couponId, SHARDS)), 'ledger')) as [number];
-  return count;
+/** A ledger has been given every entry of the outbox of the coupon's shard. */
+async function allIsRead(couponId: string): Promise<boolean> {
+  const key = outboxKey(shardOf(couponId, SHARDS));
+  const [count] = (await installation.redis.xpending(key, 'ledger')) as [number];
+  return count === (await installation.redis.xlen(key));
 }
 
 /** A worker that may have answered under the epoch of the coupon's shard, and whose process has ended. */

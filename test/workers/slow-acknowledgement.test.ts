@@ -1,5 +1,5 @@
-// A batch whose acknowledgement does not come through, while others come: the real reader, scripts and writes, a real Redis and
-// a real MariaDB.
+// A ledger that is held up, by an acknowledgement that does not come through or by MySQL, while others come: the real reader,
+// scripts and writes, a real Redis and a real MariaDB.
 import { beforeEach, expect, it } from 'vitest';
 import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import { LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
@@ -11,6 +11,7 @@ import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
 import type { WriteTask } from '../../workers/ledger/write.js';
 import { writeBatch } from '../../workers/ledger/write.js';
 import { atEndOfFile } from '../harness/cleanup.js';
+import { users } from '../harness/crowd.js';
 import { failingAt } from '../harness/failing-script.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
@@ -24,6 +25,10 @@ let ledger: ShardLedger;
 let failing: boolean;
 /** Users of the batches that were written. */
 let batches: string[][];
+/** Ids of the entries that each write was given. */
+let ids: Set<string>[];
+/** Writes wait for it. */
+let mysqlIsThere: Promise<void>;
 const written = () => batches.flat();
 
 beforeEach(async () => {
@@ -42,7 +47,11 @@ beforeEach(async () => {
   atEndOfFile(() => connection.end());
   failing = true;
   batches = [];
+  ids = [];
+  mysqlIsThere = Promise.resolve();
   const write = async (task: WriteTask) => {
+    ids.push(new Set(task.entries.map(({ id }) => id)));
+    await mysqlIsThere;
     const result = await writeBatch(connection, task);
     batches.push(task.entries.flatMap((entry) => (entry.kind === 'grant' ? [entry.userId] : [])));
     return result;
@@ -97,4 +106,41 @@ it('leaves everything that is not acknowledged to the next rebuild', async () =>
   await waitFor(() => written().includes('bob'), { what: "bob's row" });
   await ledger.close();
   expect(ledger.leftovers.map(({ userId }) => userId)).toEqual(['ann', 'bob']);
+});
+
+it('reads no more than it may hold, counted in claims, and divides no entry between two batches', async () => {
+  failing = false;
+  await waitFor(() => ledger.idle, { what: 'the ledger to rest' });
+  let mysqlComes = (): void => undefined;
+  mysqlIsThere = new Promise((resolve) => {
+    mysqlComes = resolve;
+  });
+  const [entries, claimsEach] = [300, 99];
+  for (let entry = 0; entry < entries; entry++) {
+    const first = 1_000 + entry * claimsEach;
+    const numbers = `${first}-${first + claimsEach - 1}`;
+    const crowd = users(claimsEach, `user-${entry}`).join('\n');
+    const fields = [
+      'at',
+      '1795770000000',
+      'epoch',
+      String(EPOCH),
+      'coupon',
+      'sale',
+      'numbers',
+      numbers,
+      'users',
+      crowd,
+    ];
+    await installation.redis.xadd(outboxKey(SHARD), '*', 'kind', 'grants', ...fields);
+  }
+  await waitFor(() => ledger.nextRead() === undefined, { what: 'the ledger to have enough' });
+  expect(await heldByLedger()).toBeLessThan(entries);
+
+  mysqlComes();
+  await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'an empty outbox' });
+  expect(await installation.claimRows('sale')).toHaveLength(1 + entries * claimsEach);
+  expect(Math.max(...batches.map((batch) => batch.length))).toBe(20 * claimsEach);
+  const all = ids.flatMap((one) => [...one]);
+  expect(new Set(all).size).toBe(all.length);
 });

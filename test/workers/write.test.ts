@@ -1,7 +1,7 @@
 // One batch into MySQL: all or nothing, once, only under the shard's epoch, and what is called written can be read.
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { insertCoupon } from '../../coupons/coupon-table.js';
-import type { OutboxEntry } from '../../coupons/outbox.js';
+import type { OutboxEntry, PoisonEntry } from '../../coupons/outbox.js';
 import { ensureShards } from '../../coupons/shards.js';
 import { ConfigurationError } from '../../platform/errors.js';
 import type { Connection, Pool, RowDataPacket } from '../../platform/mysql.js';
@@ -40,7 +40,7 @@ const grant = (claimNo: number, userId: string, couponId = 'sale'): OutboxEntry 
 const giveBack = (claimNo: number, userId: string, at = AT + 1): OutboxEntry => {
   return { kind: 'return', id: `${claimNo}-1`, couponId: 'sale', claimNo, userId, at, epoch: 5 };
 };
-const write = (entries: OutboxEntry[], epoch = 5, leaveEarly = false) =>
+const write = (entries: (OutboxEntry | PoisonEntry)[], epoch = 5, leaveEarly = false) =>
   writeBatch(connection, { shard: 1, epoch, entries, ledgerWindow: 10, leaveEarly });
 /** Statements that read, of this connection, so far. */
 const selects = async () => {
@@ -78,7 +78,7 @@ describe('a batch', () => {
 
   it('is written, whatever its order, with the time to the millisecond', async () => {
     const result = await write([grant(2, 'bob'), grant(1, 'ann'), grant(1, 'ann', 'SALE')]);
-    expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0', '1-0'], refused: [] });
+    expect(result).toMatchObject({ status: 'written', ids: ['2-0', '1-0'], claims: 3, refused: [] });
     expect(result.status === 'written' && [...result.ceilings]).toEqual([
       ['sale', 12],
       ['SALE', 11],
@@ -132,7 +132,7 @@ describe('a batch', () => {
   it('reports as a conflict, and never as written, a number or a user that another claim has', async () => {
     await write([grant(1, 'ann'), grant(2, 'bob')]);
     const result = await write([grant(1, 'eve'), grant(3, 'bob'), grant(4, 'dan')]);
-    expect(result).toMatchObject({ status: 'written', ids: ['4-0'] });
+    expect(result).toMatchObject({ status: 'written', ids: ['1-0', '3-0', '4-0'], claims: 1 });
     expect(result.status === 'written' && result.refused.map(({ entry }) => entry)).toMatchObject([
       { userId: 'eve' },
       { userId: 'bob' },
@@ -146,7 +146,7 @@ describe('a batch', () => {
 
   it('counts, of two claims in it that are at odds, the first one, and never the second as written', async () => {
     const result = await write([grant(1, 'ann'), grant(2, 'bob'), grant(2, 'cid'), grant(3, 'ann'), grant(1, 'ann')]);
-    expect(result).toMatchObject({ status: 'written', ids: ['1-0', '2-0', '1-0'] });
+    expect(result).toMatchObject({ status: 'written', ids: ['1-0', '2-0', '3-0'], claims: 3 });
     expect(result.status === 'written' && result.refused.map(({ entry }) => entry)).toMatchObject([
       { userId: 'cid' },
       { claimNo: 3 },
@@ -168,8 +168,8 @@ describe('a batch', () => {
 
   it('marks returns once, also of a claim in the same batch, and never by another time or for another user', async () => {
     const batch = [grant(1, 'ann'), giveBack(1, 'ann'), grant(2, 'bob'), grant(3, 'cid')];
-    expect(await write(batch)).toMatchObject({ ids: ['1-0', '1-1', '2-0', '3-0'], refused: [] });
-    expect(await write(batch)).toMatchObject({ ids: ['1-0', '1-1', '2-0', '3-0'], refused: [] });
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '1-1', '2-0', '3-0'], claims: 3, refused: [] });
+    expect(await write(batch)).toMatchObject({ ids: ['1-0', '1-1', '2-0', '3-0'], claims: 3, refused: [] });
     const result = await write([
       giveBack(1, 'ann', AT + 2),
       giveBack(2, 'ann'),
@@ -177,11 +177,25 @@ describe('a batch', () => {
       giveBack(9, 'eve'),
     ]);
     expect(result).toMatchObject({
-      ids: ['3-1'],
+      ids: ['1-1', '2-1', '3-1', '9-1'],
       refused: [{ entry: { claimNo: 1 } }, { entry: { claimNo: 2 } }, { entry: { claimNo: 9 } }],
     });
     const [marks] = await pool.query<RowDataPacket[]>('SELECT returned_at FROM coupon_claim_log ORDER BY claim_no');
     expect(marks.map((row) => (row['returned_at'] as Date | null)?.getTime())).toEqual([AT + 1, undefined, AT + 1]);
+  });
+
+  it('frees an entry of the outbox for removal when all that it holds is done, whatever became of each, and not before', async () => {
+    const inOne = (...entries: OutboxEntry[]): OutboxEntry[] => entries.map((entry) => ({ ...entry, id: '7-0' }));
+    const poison: PoisonEntry = { kind: 'poison', id: '7-0', reason: 'test', fields: ['kind', 'test'] };
+    await write([grant(1, 'ann')]);
+    const all = [...inOne(grant(1, 'ann'), grant(2, 'x'.repeat(65)), grant(1, 'eve'), grant(3, 'cid')), poison];
+    const result = await write([grant(4, 'dan'), ...all]);
+    expect(result).toMatchObject({ ids: ['4-0', '7-0'], claims: 3 });
+    expect(result.status === 'written' && result.refused).toHaveLength(3);
+    // One of three waits.
+    const waiting = inOne(grant(5, 'fay'), giveBack(6, 'gus'), grant(7, 'hal'));
+    expect(await write([...waiting, grant(8, 'ida')], 5, true)).toMatchObject({ ids: ['8-0'], claims: 3, refused: [] });
+    expect(await write([...waiting], 5, false)).toMatchObject({ ids: ['7-0'], claims: 2, refused: [{}] });
   });
 
   it('is not cut to size: an entry with a value that does not fit is refused, and its neighbours are written', async () => {
@@ -191,7 +205,8 @@ describe('a batch', () => {
     expect(result).toMatchObject({
       refused: [{ entry: { claimNo: 21 }, reason: expect.stringContaining('too long') as string }],
     });
-    expect(result.status === 'written' && result.ids).toHaveLength(39);
+    expect(result.status === 'written' && result.ids).toHaveLength(40);
+    expect(result).toMatchObject({ claims: 39 });
     expect(result.status === 'written' && result.ceilings.get('sale')).toBe(50);
     expect(await rows()).toHaveLength(39);
   });
@@ -202,7 +217,7 @@ describe('a batch', () => {
     await userId('VARCHAR(3) CHARACTER SET ascii');
     try {
       const result = await write([grant(1, 'ann'), grant(2, 'bob ')]);
-      expect(result).toMatchObject({ ids: ['1-0'], refused: [{ entry: { claimNo: 2 } }] });
+      expect(result).toMatchObject({ ids: ['1-0', '2-0'], claims: 1, refused: [{ entry: { claimNo: 2 } }] });
     } finally {
       await userId('VARBINARY(64)');
     }
@@ -222,12 +237,12 @@ describe('a return that comes before its claim', () => {
   });
 
   it('is refused when that is over, or when the claim is another one, or a dead letter', async () => {
-    expect(await write([giveBack(1, 'ann')])).toMatchObject({ ids: [], refused: [{}], early: [] });
+    expect(await write([giveBack(1, 'ann')])).toMatchObject({ ids: ['1-1'], refused: [{}], early: [] });
     await write([grant(2, 'bob')]);
-    expect(await write([giveBack(2, 'ann')], 5, true)).toMatchObject({ ids: [], refused: [{}], early: [] });
+    expect(await write([giveBack(2, 'ann')], 5, true)).toMatchObject({ ids: ['2-1'], refused: [{}], early: [] });
     await write([grant(2, 'cid')]);
     // The claim becomes a letter in this batch, and the return in the next one.
     await write([grant(3, 'bob'), giveBack(3, 'bob')], 5, true);
-    expect(await write([giveBack(3, 'bob')], 5, true)).toMatchObject({ ids: [], refused: [{}], early: [] });
+    expect(await write([giveBack(3, 'bob')], 5, true)).toMatchObject({ ids: ['3-1'], refused: [{}], early: [] });
   });
 });

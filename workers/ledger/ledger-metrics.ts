@@ -13,6 +13,7 @@ import type { WriteEntries, WriterPool } from './writer-pool.js';
 /** Seconds. One transaction of up to 2,000 rows. */
 const WRITE_DURATION_BUCKETS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const BATCH_ROWS_BUCKETS = [1, 5, 10, 50, 100, 250, 500, 1_000, 2_000];
+const ENTRIES_HELP = 'Outbox entries that are not acknowledged; each holds up to 100 claims of one script call.';
 const SHARD_STATES = ['open', 'rebuilding', 'fenced'] as const;
 
 /** `write`, counted and timed. Counts what MySQL was found to hold after each write, so a batch that came twice counts twice. */
@@ -21,22 +22,19 @@ export function measuredWrite(write: WriteEntries, metrics: Metrics): WriteEntri
   const failures = metrics.counter('stampede_ledger_write_failures_total', 'Batches that MySQL did not take.');
   const duration = metrics.histogram(
     'stampede_ledger_write_duration_seconds',
-    'One batch of outbox entries into MySQL, waiting for a thread included.',
+    'One batch into MySQL, waiting for a thread included.',
     WRITE_DURATION_BUCKETS,
   );
   const size: Histogram = metrics.histogram(
     'stampede_ledger_batch_size',
-    'Outbox entries of one transaction.',
+    'Claims, returns and changes of one transaction.',
     BATCH_ROWS_BUCKETS,
   );
   return async (task) => {
     const startedAt = performance.now();
     try {
       const result = await write(task);
-      if (result.status === 'written') {
-        const written = new Set(result.ids);
-        rows.inc(task.entries.filter(({ id, kind }) => kind === 'grant' && written.has(id)).length);
-      }
+      if (result.status === 'written') rows.inc(result.claims);
       return result;
     } catch (error) {
       failures.inc();
@@ -48,9 +46,9 @@ export function measuredWrite(write: WriteEntries, metrics: Metrics): WriteEntri
   };
 }
 
-/** What stands in the streams, whoever is to write it. */
+/** What stands in the streams, whoever is to write it. An entry may hold many claims: how many, only reading all of them would tell. */
 export function watchOutbox(redis: Redis, shardCount: number, metrics: Metrics): void {
-  const entries = metrics.gauge('stampede_outbox_entries', 'Outbox entries that are not acknowledged.', [], 'max');
+  const entries = metrics.gauge('stampede_outbox_entries', ENTRIES_HELP, [], 'max');
   const lag = metrics.gauge('stampede_ledger_lag_seconds', 'Age of the oldest outbox entry; 0 without any.', [], 'max');
   metrics.collect('outbox', [entries, lag], async () => {
     const keys = Array.from({ length: shardCount }, (_, shard) => outboxKey(shard));

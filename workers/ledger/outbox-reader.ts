@@ -12,8 +12,8 @@ import { isCluster, serverOf } from '../../platform/redis.js';
 import { backoff, pause } from './backoff.js';
 import type { ShardLedger } from './shard-ledger.js';
 
-/** Entries of one stream in one read. */
-const READ_COUNT = 2_000;
+/** Entries of one stream in one read; one holds up to 100 claims (lua/include/grants.lua), so this bounds what a read can bring. */
+const READ_COUNT = 200;
 /** How long Redis holds a read that finds nothing; also how soon a shard that opens or gets room again is read. */
 const BLOCK_MS = 100;
 /** While no shard is open or has room, and after a read that found nothing without waiting; doubled each time up to `BLOCK_MS`. */

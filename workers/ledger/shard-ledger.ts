@@ -1,5 +1,6 @@
-// The ledger's side of one shard: takes raw outbox entries, writes them to MySQL batch by batch, one at a time, and
-// acknowledges what is committed, as a row or as a dead letter. One batch may be acknowledged while the next is written.
+// The ledger's side of one shard: takes entries of the outbox, writes what they hold to MySQL batch by batch, one at a time, and
+// acknowledges what is committed, as a row or as a dead letter. One batch may be acknowledged while the next is written. An entry
+// that holds several claims is never divided between two batches.
 //
 //   closed   holds nothing: entries that it had been given stay pending in Redis and come again.
 //   open     under one epoch. Accepts entries up to a limit; what fails, a write or an acknowledgement, is tried again, with
@@ -14,9 +15,9 @@ import { acknowledge } from './acknowledge.js';
 import { backoff, pause } from './backoff.js';
 import type { WriteEntries, WrittenBatch } from './writer-pool.js';
 
-/** Entries of one transaction: one connection writes 110,000 rows/s at 2,000 a statement, 73,000 at 200 (MariaDB 10.11, two cores). */
+/** Claims, returns and changes of one transaction, unless one entry holds more: one connection writes 110,000 rows/s at 2,000 a statement, 73,000 at 200 (MariaDB 10.11, two cores). */
 const BATCH_MAX = 2_000;
-/** No more is read while this much is queued; one more read may come on top. */
+/** No more is read while this much is queued; one more read may come on top (outbox-reader.ts). */
 const QUEUE_MAX = 2 * BATCH_MAX;
 
 /** A return whose claim another ledger has in hand is tried again after this long: that ledger writes within milliseconds. */
@@ -33,6 +34,9 @@ export interface ShardLedgerContext {
   /** After how many attempts a return without its claim becomes a dead letter. */
   readonly earlyAttemptsMax?: number;
 }
+
+/** What one entry of the stream holds. */
+type Contents = readonly (OutboxEntry | PoisonEntry)[];
 
 /** A batch that is committed and may leave the outbox. */
 interface Written extends Progress {
@@ -53,10 +57,12 @@ export class ShardLedger {
   readonly shard: number;
   readonly #context: ShardLedgerContext;
   #epoch: number | undefined;
-  #queue: RawEntry[] = [];
+  #queue: Contents[] = [];
+  /** Claims, returns and changes in the queue. */
+  #queued = 0;
   /** Taken from the queue and not acknowledged yet: the batch that is being written, and the one before. */
-  readonly #underWay = new Set<readonly RawEntry[]>();
-  #leftovers: RawEntry[] = [];
+  readonly #underWay = new Set<readonly Contents[]>();
+  #leftovers: GrantEntry[] = [];
   #closing = new AbortController();
   #writing: Promise<void> | undefined;
   /** Of the last batch that was written. */
@@ -98,7 +104,7 @@ export class ShardLedger {
 
   /** Claims that it had read and not acknowledged when it was closed: a Redis that forgets may have lost them. */
   get leftovers(): readonly GrantEntry[] {
-    return this.#leftovers.map(parseEntry).filter((entry) => entry.kind === 'grant');
+    return this.#leftovers;
   }
 
   forgetLeftovers(): void {
@@ -107,7 +113,7 @@ export class ShardLedger {
 
   /** The id to read after, or undefined while there is no room. */
   nextRead(): string | undefined {
-    if (this.#epoch === undefined || this.#queue.length >= QUEUE_MAX) return undefined;
+    if (this.#epoch === undefined || this.#queued >= QUEUE_MAX) return undefined;
     if (this.#rereadPending) {
       // Nothing new until what is under way is done: on a busy shard there would never be a good moment.
       if (!this.idle) return undefined;
@@ -130,22 +136,29 @@ export class ShardLedger {
     if (this.#epoch === undefined || cursor !== this.#cursor) return;
     // What was delivered before ends with an empty page; from there on only what is new.
     if (cursor !== '>') this.#cursor = entries.at(-1)?.[0] ?? '>';
-    this.#queue.push(...entries.filter(([, fields]) => fields !== null));
+    for (const raw of entries) {
+      if (raw[1] === null) continue;
+      const contents = parseEntry(raw);
+      this.#queue.push(contents);
+      this.#queued += contents.length;
+    }
     if (this.#queue.length > 0) this.#writing ??= this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
     const { signal } = this.#closing;
     while (this.#queue.length > 0 && !signal.aborted) {
-      const raw = this.#queue.splice(0, BATCH_MAX);
-      this.#underWay.add(raw);
-      const written = await this.#untilDone('written', raw, signal, () => this.#write(raw));
+      const batch = this.#takeBatch();
+      this.#underWay.add(batch);
+      const written = await this.#untilDone('written', batch, signal, () => this.#write(batch));
       // In the order of the stream, and no more than one batch behind.
       await this.#acknowledging;
       if (written === undefined) break;
-      this.#acknowledging = this.#untilDone('acknowledged', raw, signal, () => this.#acknowledge(written)).then(() => {
-        this.#underWay.delete(raw);
-      });
+      this.#acknowledging = this.#untilDone('acknowledged', batch, signal, () => this.#acknowledge(written)).then(
+        () => {
+          this.#underWay.delete(batch);
+        },
+      );
       this.#earlyAttempts = written.early === 0 ? 0 : this.#earlyAttempts + 1;
       if (written.early > 0) {
         await pause(EARLY_PAUSE_MS, signal);
@@ -156,10 +169,21 @@ export class ShardLedger {
     this.#writing = undefined;
   }
 
+  #takeBatch(): Contents[] {
+    let [entries, size] = [0, 0];
+    for (const contents of this.#queue) {
+      if (entries > 0 && size + contents.length > BATCH_MAX) break;
+      entries++;
+      size += contents.length;
+    }
+    this.#queued -= size;
+    return this.#queue.splice(0, entries);
+  }
+
   /** Undefined when the shard was closed before `step` succeeded. */
   async #untilDone<T>(
     what: string,
-    raw: readonly RawEntry[],
+    batch: readonly Contents[],
     signal: AbortSignal,
     step: () => Promise<T>,
   ): Promise<T | undefined> {
@@ -167,7 +191,7 @@ export class ShardLedger {
       try {
         return await step();
       } catch (error) {
-        const context = { err: error, shard: this.shard, entries: raw.length, attempt };
+        const context = { err: error, shard: this.shard, entries: batch.length, attempt };
         this.#context.log.warn(context, `batch not ${what}, trying again`);
         await backoff(attempt, signal);
       }
@@ -176,13 +200,12 @@ export class ShardLedger {
   }
 
   /** Undefined when the shard is closed, or was closed by what MySQL said. */
-  async #write(raw: readonly RawEntry[]): Promise<Written | undefined> {
+  async #write(batch: readonly Contents[]): Promise<Written | undefined> {
     const epoch = this.#epoch;
     if (epoch === undefined) return undefined;
     const { write, ledgerWindow, earlyAttemptsMax = EARLY_ATTEMPTS_MAX } = this.#context;
-    const parsed = raw.map(parseEntry);
-    const entries = parsed.filter((entry) => isOfEpoch(entry, epoch));
-    const foreign = parsed.filter((entry) => !isOfEpoch(entry, epoch)).map(({ id }) => id);
+    const entries = batch.filter((contents) => isOfEpoch(contents, epoch)).flat();
+    const foreign = batch.filter((contents) => !isOfEpoch(contents, epoch)).flatMap(([first]) => first?.id ?? []);
     const leaveEarly = this.#earlyAttempts < earlyAttemptsMax;
     const result = await write({ shard: this.shard, epoch, entries, ledgerWindow, leaveEarly });
     if (result.status === 'stale_epoch') {
@@ -211,10 +234,14 @@ export class ShardLedger {
   }
 
   #abandon(): void {
-    if (this.#epoch !== undefined) this.#leftovers.push(...[...this.#underWay].flat(), ...this.#queue);
+    if (this.#epoch !== undefined) {
+      const held = [...[...this.#underWay].flat(), ...this.#queue].flat();
+      this.#leftovers.push(...held.filter((entry) => entry.kind === 'grant'));
+    }
     this.#epoch = undefined;
     this.#underWay.clear();
     this.#queue = [];
+    this.#queued = 0;
     this.#closing.abort();
   }
 }
@@ -223,8 +250,8 @@ export class ShardLedger {
  * What is of another epoch was settled by the rebuild after it and told to nobody, or comes from a Redis that is not the one of
  * this epoch, which then refuses to have it dropped. A dead letter is of no epoch any more.
  */
-function isOfEpoch(entry: OutboxEntry | PoisonEntry, epoch: number): boolean {
-  return entry.kind === 'poison' || entry.letter !== undefined || entry.epoch === epoch;
+function isOfEpoch(contents: Contents, epoch: number): boolean {
+  return contents.every((entry) => entry.kind === 'poison' || entry.letter !== undefined || entry.epoch === epoch);
 }
 
 function progressOf(
@@ -233,12 +260,13 @@ function progressOf(
 ): Progress {
   const coupons = new Map<string, CouponProgress>();
   for (const [couponId, ceiling] of ceilings) coupons.set(couponId, { ceiling, returns: [] });
-  const written = new Set(ids);
+  const plain = new Set(ids);
+  const notReturned = new Set(refused.map(({ entry }) => entry.id));
   for (const entry of entries) {
-    if (entry.kind !== 'return' || !written.delete(entry.id)) continue;
+    if (entry.kind !== 'return' || notReturned.has(entry.id) || !plain.delete(entry.id)) continue;
     const progress = coupons.get(entry.couponId) ?? { ceiling: 0, returns: [] };
     progress.returns.push(entry.id);
     coupons.set(entry.couponId, progress);
   }
-  return { ids: [...written, ...refused.map(({ entry }) => entry.id)], coupons };
+  return { ids: [...plain], coupons };
 }

@@ -28,9 +28,11 @@ export type WriteResult =
   | { readonly status: 'stale_epoch' }
   | {
       readonly status: 'written';
-      /** Entries whose effect is committed. These and the refused ones, and no others, may leave the outbox. */
+      /** Entries of the stream of which everything is committed, as it is meant or as a dead letter. No others may leave the outbox. */
       readonly ids: readonly string[];
-      /** Entries that are committed as dead letters. */
+      /** How many claims are committed as rows. */
+      readonly claims: number;
+      /** What is committed as dead letters. */
       readonly refused: readonly Refused[];
       /** Returns that came before their claims, which another ledger is about to write: to be tried again. */
       readonly early: readonly OutboxEntry[];
@@ -54,7 +56,7 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   for (const entry of unsettled) {
     if (!early.has(entry)) refused.push({ entry, reason: 'MySQL holds something else' });
   }
-  await deleteLetters(connection, settled);
+  await deleteLetters(connection, settled, refused);
   if (refused.length > 0) {
     const written = await underEpoch(connection, task, async () => {
       await writeLetters(connection, task.shard, refused);
@@ -62,8 +64,16 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
     });
     if (written === undefined) return STALE;
   }
-  const ids = entries.filter((entry) => settled.has(entry)).map(({ id }) => id);
-  return { status: 'written', ids, refused, early: [...early], ceilings };
+  const done = new Set([...settled, ...refused.map(({ entry }) => entry)]);
+  const claims = entries.filter((entry) => entry.kind === 'grant' && settled.has(entry)).length;
+  return { status: 'written', ids: idsDone(task.entries, done), claims, refused, early: [...early], ceilings };
+}
+
+/** An entry of the stream may hold several claims: its id counts when all of them are done. */
+function idsDone(entries: WriteTask['entries'], done: ReadonlySet<OutboxEntry | PoisonEntry>): string[] {
+  const ids = new Set(entries.map(({ id }) => id));
+  for (const entry of entries) if (!done.has(entry)) ids.delete(entry.id);
+  return [...ids];
 }
 
 const STALE = { status: 'stale_epoch' } as const;

@@ -19,7 +19,9 @@ import type { WrittenBatch } from '../writer-pool.js';
 import type { Lease } from './lease.js';
 import { RebuildOvertaken } from './lease.js';
 
-/** Entries of one step. */
+/** Entries of the outbox in one step; one holds up to 100 claims (lua/include/grants.lua). */
+const ENTRIES_CHUNK = 100;
+/** Reports of one step. */
 const CHUNK = 1_000;
 /** A worker reads the epochs four times a second, and reports at once. One that takes longer than this is hung or cut off. */
 const REPORT_LIMIT_MS = 3_000;
@@ -44,7 +46,7 @@ export async function hearWitnesses(lease: Lease, signal: AbortSignal): Promise<
 }
 
 export interface Gathered {
-  /** Entries of the outbox that were written. */
+  /** Claims of the outbox that were written. */
   rescued: number;
   /** Claims that were written and that only a witness still knew of. */
   reported: number;
@@ -67,26 +69,32 @@ function epochsOf(lease: Lease, entry: OutboxEntry | PoisonEntry): Epochs {
   return entry.epoch === lease.ungatheredEpoch ? 'current' : 'settled';
 }
 
+/** An entry that holds several claims leaves the outbox as a whole, so it is looked at as a whole. */
+function epochsOfAll(lease: Lease, contents: readonly (OutboxEntry | PoisonEntry)[]): Epochs {
+  return contents.some((entry) => epochsOf(lease, entry) === 'settled') ? 'settled' : 'current';
+}
+
 /** What does not fit is put aside as dead letters. */
 async function drainOutbox(lease: Lease, which: Epochs): Promise<number> {
   const { shard, epoch } = lease;
   const { redis, scripts, log } = lease.context;
   let rescued = 0;
   for (let after = '-'; ;) {
-    const page = (await redis.xrange(outboxKey(shard), after, '+', 'COUNT', CHUNK)) as RawEntry[];
+    const page = (await redis.xrange(outboxKey(shard), after, '+', 'COUNT', ENTRIES_CHUNK)) as RawEntry[];
     const last = page.at(-1);
     if (last === undefined) return rescued;
     after = `(${last[0]}`;
-    const entries = page.map(parseEntry).filter((entry) => epochsOf(lease, entry) === which);
-    const { taken, dropped } = await chooseTaken(lease, entries);
-    const { ids, refused } = await write(lease, taken);
+    const entries = page.map(parseEntry).filter((contents) => epochsOfAll(lease, contents) === which);
+    const { taken, dropped } = await chooseTaken(lease, entries.flat());
+    // Nothing is left for later here: what is taken is written or put aside.
+    const { ids, claims, refused } = await write(lease, taken);
     for (const { entry, reason } of refused) log.error({ shard, entry, reason }, PUT_ASIDE);
     if (dropped.length > 0) log.warn({ shard, dropped: dropped.length }, 'outbox entries of an epoch that is settled');
-    const gone = [...ids, ...refused.map(({ entry }) => entry.id), ...dropped.map(({ id }) => id)];
+    const gone = [...new Set([...ids, ...dropped.map(({ id }) => id)])];
     // The ceilings reach Redis with the coupons, which are loaded next.
     const acknowledged = { shard, epoch, state: 'rebuilding', ids: gone, coupons: new Map() } as const;
     if (!(await acknowledge(redis, scripts, acknowledged))) throw new RebuildOvertaken('the fence has moved');
-    rescued += ids.length;
+    rescued += claims;
     await lease.renew();
   }
 }
@@ -105,8 +113,8 @@ async function takeReports(lease: Lease, which: Epochs): Promise<number> {
     after = last.id;
     const unknown = page.flatMap(entriesOf).filter((entry) => !lettered.has(claimKey(entry)));
     const { taken, dropped } = await chooseTaken(lease, unknown);
-    const { ids, refused } = await write(lease, taken);
-    reported += ids.length;
+    const { claims, refused } = await write(lease, taken);
+    reported += claims;
     // A user who was granted another number meanwhile keeps that one.
     for (const { entry, reason } of refused) context.log.error({ shard, entry, reason }, PUT_ASIDE);
     if (dropped.length > 0) context.log.warn({ shard, dropped: dropped.length }, 'reports of an epoch that is settled');
