@@ -13,7 +13,8 @@ import { createLog } from '../platform/log.js';
 import { describeMachine } from './machine.js';
 import type { PartContext } from './part.js';
 import { PARTS } from './parts.js';
-import { loadRun, PUBLISHED, publishRun, saveRun, whyNotPublish } from './report/save.js';
+import { differencesOf, summaryOf } from './report/repeat.js';
+import { besideBefore, loadRun, PUBLISHED, publishRun, saveRun, whyNotPublish } from './report/save.js';
 import { describeRun } from './report/terminal.js';
 import { verdictsOf } from './report/verdicts.js';
 import type { BenchRun } from './run.js';
@@ -36,6 +37,7 @@ interface Options {
   readonly workers: number;
   readonly save?: string | true;
   readonly render?: true;
+  readonly compare?: string;
   readonly json?: true;
   readonly cpuProf?: string;
 }
@@ -51,6 +53,10 @@ const program = new Command('npm run bench --')
   .option('--workers <n>', 'http workers of the service (WEB_CONCURRENCY), and of the baseline', whole(1, 64), WORKERS)
   .option('--save [folder]', 'write page, pictures and raw data; without a folder to bench/results/ and the README')
   .option('--render', 'write page, pictures and README again from the raw data in bench/results/, and measure nothing')
+  .option(
+    '--compare <folder>',
+    'where the run in bench/results/ and the one saved there give other verdicts; measures nothing',
+  )
   .option('--json', 'print everything that was measured as JSON')
   .option('--cpu-prof <folder>', 'V8 CPU profiles of what is measured; they cost time, so ignore the figures')
   .addHelpText(
@@ -69,6 +75,7 @@ process.exitCode = await main(program.opts<Options>());
 
 async function main(options: Options): Promise<number> {
   if (options.render === true) return await renderAgain();
+  if (options.compare !== undefined) return await compareWith(options.compare);
   if (options.save === true && !isWhole(options)) {
     process.stderr.write(
       'bench: what the README shows is a whole run with no --short, --only or --cpu-prof, no fewer rounds or requests ' +
@@ -108,18 +115,34 @@ async function save(run: BenchRun, to: Options['save']): Promise<void> {
   if (to === undefined) return;
   const refusal = to === true ? whyNotPublish(run) : undefined;
   if (to === true && refusal === undefined) {
-    await publishRun(run);
+    await publishRun(await besideBefore(run, PUBLISHED.folder));
     return;
   }
   const folder = to === true ? await mkdtemp(join(tmpdir(), 'stampede-bench-run-')) : resolve(to);
-  await saveRun(run, folder);
+  await saveRun(await besideBefore(run, folder), folder);
   if (refusal !== undefined) process.stderr.write(`bench: ${refusal}; this run is saved in ${folder}\n`);
 }
 
 async function renderAgain(): Promise<number> {
-  try {
+  return await tellingWhy(async () => {
     await publishRun(await loadRun(PUBLISHED.folder));
     return EXIT.ok;
+  });
+}
+
+/** Fails where they differ. */
+async function compareWith(folder: string): Promise<number> {
+  return await tellingWhy(async () => {
+    const other = summaryOf(await loadRun(resolve(folder)));
+    const differences = differencesOf(await loadRun(PUBLISHED.folder), other);
+    process.stdout.write(`${differences.join('\n') || 'Both runs give the same verdict on every target.'}\n`);
+    return differences.length === 0 ? EXIT.ok : EXIT.failed;
+  });
+}
+
+async function tellingWhy(work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
   } catch (error) {
     process.stderr.write(`bench: ${messageOf(error)}\n`);
     return EXIT.failed;

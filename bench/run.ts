@@ -33,6 +33,17 @@ export interface BenchRun {
   /** Of one minute, before and after. */
   readonly loadAverage: readonly [number, number];
   readonly parts: readonly PartRun[];
+  /** What was saved in the same place before it. */
+  readonly before?: RunBefore;
+}
+
+/** What a run said of the targets. */
+export interface RunBefore {
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly commit: string;
+  /** By the names of targets; read again from JSON, a median that there is not is missing. */
+  readonly verdicts: Readonly<Record<string, { readonly median?: number | undefined; readonly verdict: string }>>;
 }
 
 /** Rejects only when the context's signal ends it. */

@@ -1,8 +1,10 @@
 // Tables of a run as rows of text, for the terminal and for Markdown alike. Pure.
 import type { Cell, ResultTable } from '../part.js';
-import type { BenchRun, PartRun } from '../run.js';
+import type { BenchRun, PartRun, RunBefore } from '../run.js';
 import type { Spread } from '../statistics.js';
+import { repeatOf, sameVerdict } from './repeat.js';
 import type { Verdict } from './verdicts.js';
+import { verdictsOf } from './verdicts.js';
 
 /** The first column is text, the others are figures. */
 export interface TextTable {
@@ -26,9 +28,22 @@ export function verdictCells(verdicts: readonly Verdict[]): TextTable {
     rows: verdicts.map(({ what, unit, bound, value, verdict }) => [
       what,
       bound,
-      value === undefined ? '' : `${figure(value.median)} ${unit}`.trim(),
+      medianText(value?.median, unit),
       value === undefined || value.min === value.max ? '' : `${figure(value.min)}–${figure(value.max)}`,
       verdict,
+    ]),
+  };
+}
+
+/** With what the run before said. */
+export function repeatedVerdictCells(verdicts: readonly Verdict[], before: RunBefore): TextTable {
+  const { head, rows } = verdictCells(verdicts);
+  return {
+    head: [...head, 'median before', 'same verdict'],
+    rows: verdicts.map((verdict, index) => [
+      ...(rows[index] ?? []),
+      medianText(before.verdicts[verdict.name]?.median, verdict.unit),
+      sameVerdict(verdict, before),
     ]),
   };
 }
@@ -45,7 +60,8 @@ export function partCells(parts: readonly PartRun[]): TextTable {
 }
 
 /** One sentence each. */
-export function circumstancesOf({ startedAt, machine, loadAverage, scale, rounds, parts }: BenchRun): string[] {
+export function circumstancesOf(run: BenchRun): string[] {
+  const { startedAt, machine, loadAverage, scale, rounds, parts, before: runBefore } = run;
   const disturbed = parts.filter(({ foreignCpuShare }) => foreignCpuShare > FOREIGN_SHARE_MAX);
   const named = disturbed.map(({ name, foreignCpuShare }) => `${name} (${percent(foreignCpuShare)})`);
   const { cores, cpu, memoryGib, kernel, node, redis, mariadb, commit } = machine;
@@ -57,6 +73,7 @@ export function circumstancesOf({ startedAt, machine, loadAverage, scale, rounds
     named.length === 0
       ? `In no part others used more than ${percent(FOREIGN_SHARE_MAX)} of the machine.`
       : `Others used more than ${percent(FOREIGN_SHARE_MAX)} of the machine in ${named.join(', ')}: repeat that on a quieter one.`,
+    ...(runBefore === undefined ? [] : [repeatOf(verdictsOf(run), runBefore)]),
     ...(scale === 'short' ? ['A short run: it shows that everything runs, and its figures mean nothing.'] : []),
   ];
 }
@@ -80,6 +97,10 @@ function cellText(cell: Cell, digits: number): string {
 function spreadText({ median, min, max }: Spread, digits: number): string {
   if (min === max) return median.toFixed(digits);
   return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
+}
+
+function medianText(median: number | undefined, unit: string): string {
+  return median === undefined ? '' : `${figure(median)} ${unit}`.trim();
 }
 
 /** Three significant digits, and no fewer than the whole number has. */

@@ -3,7 +3,7 @@ import type { Picture } from '../part.js';
 import type { BenchRun, PartRun } from '../run.js';
 import { soundResultOf } from '../run.js';
 import type { TextTable } from './cells.js';
-import { cellsOf, circumstancesOf, partCells, problemsOf, verdictCells } from './cells.js';
+import { cellsOf, circumstancesOf, partCells, problemsOf, repeatedVerdictCells, verdictCells } from './cells.js';
 import { verdictsOf } from './verdicts.js';
 
 /** Between them stands what `npm run bench -- --save` writes into the README. */
@@ -15,13 +15,14 @@ const README_PICTURES = ['cpu-per-claim', 'throughput'];
 export const RAW_FILE = 'run.json.gz';
 
 export function pageOf(run: BenchRun): string {
+  const verdicts = verdictsOf(run);
   return [
     '# Results of the benchmark',
     'Written by `npm run bench -- --save`; [how it measures](../README.md). ' +
       `Figures are medians (lowest–highest) over rounds. Every round of everything: [${RAW_FILE}](${RAW_FILE}).`,
     circumstancesOf(run).join(' '),
     '## Targets',
-    tableOf(verdictCells(verdictsOf(run))),
+    tableOf(run.before === undefined ? verdictCells(verdicts) : repeatedVerdictCells(verdicts, run.before)),
     ...run.parts.flatMap((part) => [`## ${part.name}`, ...problemsOf([part]), ...shownOf(part)]),
     '## The machine meanwhile',
     tableOf(partCells(run.parts)),

@@ -10,6 +10,7 @@ import type { BenchRun } from '../run.js';
 import { soundResultOf } from '../run.js';
 import { pageOf, RAW_FILE, readmeWith } from './page.js';
 import { svgOf } from './picture.js';
+import { summaryOf } from './repeat.js';
 
 /** Where what everybody sees is: a folder of results, and the README that shows them. */
 export interface Publication {
@@ -57,6 +58,12 @@ export async function saveRun(run: BenchRun, folder: string): Promise<void> {
 export async function loadRun(folder: string): Promise<BenchRun> {
   const packed = await readFile(join(folder, RAW_FILE));
   return JSON.parse((await promisify(gunzip)(packed)).toString('utf8')) as BenchRun;
+}
+
+/** The run with what another one, saved in this folder, said before it; as it is where there is none of its scale that can be read. */
+export async function besideBefore(run: BenchRun, folder: string): Promise<BenchRun> {
+  const before = await loadRun(folder).catch(() => undefined);
+  return before?.scale === run.scale ? { ...run, before: summaryOf(before) } : run;
 }
 
 export async function formattedPage(run: BenchRun): Promise<string> {

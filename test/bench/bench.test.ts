@@ -131,6 +131,17 @@ it('puts nothing into the README but a whole run', async () => {
   await Promise.all(refused);
 });
 
+it('compares a saved run with the one in bench/results/, and measures nothing', async () => {
+  const dir = await makeScratchFolder('bench');
+  const same = startBench(dir, '--compare', packagePath('bench', 'results'));
+  const [output] = await Promise.all([text(same.stdout), once(same, 'close')]);
+  expect([output, same.exitCode]).toEqual(['Both runs give the same verdict on every target.\n', 0]);
+  const none = startBench(dir, '--compare', dir);
+  const [errors] = await Promise.all([text(none.stderr), once(none, 'close')]);
+  expect(errors).toContain('ENOENT');
+  expect(none.exitCode).toBe(1);
+});
+
 it('leaves nothing behind of a service that cannot be started', async () => {
   const dir = await makeScratchFolder('bench');
   vi.stubEnv('TMPDIR', dir);

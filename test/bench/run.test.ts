@@ -5,9 +5,11 @@ import { expect, it } from 'vitest';
 import { describeMachine } from '../../bench/machine.js';
 import type { Finding, Part, PartResult } from '../../bench/part.js';
 import { PARTS } from '../../bench/parts.js';
+import { differencesOf, summaryOf } from '../../bench/report/repeat.js';
 import { describeRun } from '../../bench/report/terminal.js';
 import { svgOf } from '../../bench/report/picture.js';
 import {
+  besideBefore,
   formattedPage,
   formattedReadme,
   loadRun,
@@ -225,6 +227,36 @@ it('saves page, pictures and raw data, from which all of it follows again', asyn
 
   await saveRun({ ...saved, parts: [] }, folder);
   expect((await readdir(folder)).sort()).toEqual(['README.md', 'run.json.gz']);
+});
+
+it('says which verdicts of two saved runs differ, and shows the one before beside the next', async () => {
+  const saved = async (cpu: number, memory: number): Promise<string> => {
+    const folder = await makeScratchFolder('results');
+    const peers = found({ target: 'cpuAgainstFloor', value: spreadOf([cpu]) });
+    const usage = found({ target: 'memoryPerUser', value: spreadOf([memory]) });
+    const parts = await run([part('peers', peers), { ...part('memory', usage) }]);
+    // Pictures have names of their own in a run.
+    const [first, second] = parts;
+    if (first === undefined || second === undefined) throw new Error('two parts were run');
+    await saveRun(await runOf([first, { ...second, result: { ...RESULT, ...second.result, pictures: [] } }]), folder);
+    return folder;
+  };
+  const [before, after] = [await saved(1.57, 104.5), await saved(1.1, 104.6)];
+  const [one, other] = [await loadRun(after), await loadRun(before)];
+  expect(differencesOf(one, summaryOf(one))).toEqual([]);
+  expect(differencesOf(one, summaryOf(other))).toEqual([
+    'server CPU per claim, everything on, against the empty route: met with 1.1 ×, and missed with 1.57 × in the other run',
+  ]);
+
+  const next = await besideBefore(one, before);
+  const page = (await formattedPage(next)).replaceAll(/ +/g, ' ');
+  expect(page).toContain('against the empty route | ≤ 1.15 × | 1.10 × | | met | 1.57 × | no |');
+  expect(page).toContain('ids of 20 bytes | ≤ 100 bytes | 105 bytes | | missed | 105 bytes | yes |');
+  expect(page).toContain('| not measured | | |');
+  const sentence = `(2026-11-24 at commit ${other.machine.commit}) gave the same verdict on 1 of 2 targets`;
+  for (const text of [page, await formattedReadme(README, next), describeRun(next)]) expect(text).toContain(sentence);
+  expect(await besideBefore(one, await makeScratchFolder('results'))).toBe(one);
+  expect(await besideBefore({ ...one, scale: 'short' }, before)).not.toHaveProperty('before');
 });
 
 it('shows in README and bench/results/ what was saved last', async () => {
