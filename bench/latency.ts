@@ -10,6 +10,10 @@ import { Child } from './child.js';
 import { complaintsOf, LoadGenerator } from './load-generator.js';
 import type { OpenLoopOffer, OpenLoopOutcome } from './open-loop-job.js';
 import type { Part, PartContext, PartResult, Picture } from './part.js';
+import type { AtPeak } from './peak.js';
+import { measurePeak } from './peak.js';
+import type { ReplicaRound } from './replica-level.js';
+import { LEVELS_BESIDE_REPLICA, measureReplicaLevel } from './replica-level.js';
 import { firstRound } from './rounds.js';
 import type { Service } from './service.js';
 import { PATIENT, startService } from './service.js';
@@ -23,7 +27,7 @@ const SCALES = {
 } as const;
 type Scale = (typeof SCALES)[keyof typeof SCALES];
 
-/** The level `replica` needs replicas, and the service of this part has one Redis. */
+/** Of the service with one Redis; `replica` is measured on another (replica-level.ts). */
 const LEVELS = ['redis', 'fsync', 'ledger'] as const;
 type Level = (typeof LEVELS)[number];
 /** The default where Redis runs as the embedded one does. */
@@ -41,15 +45,6 @@ const LAG_MAX_MS = 5;
 /** Longer than the generator waits for its last answers. */
 const OFFER_TIMEOUT_MS = 120_000;
 
-interface AtPeak {
-  /** Answers. */
-  readonly perSecond: number;
-  /** Answers, until the last one's row is in MySQL: what the service can keep up. */
-  readonly writtenPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
-
 interface Round {
   readonly peak: Readonly<Record<Level, AtPeak>>;
   readonly shares: readonly { readonly share: Share; readonly outcome: OpenLoopOutcome }[];
@@ -59,25 +54,33 @@ export const LATENCY: Part = {
   name: 'latency',
   description: 'percentiles of accepted claims at shares of the peak, and the acknowledgement levels at the peak',
   minutes: 4,
-  measure: async (context) =>
-    await stoppingAll(async (keep) => {
-      context.report('starting a service');
-      const service = keep(await startService({ ...context, environment: PATIENT }));
-      const load = keep(new LoadGenerator(context.signal));
-      const crowd = keep(new Child({ script: 'open-loop', signal: context.signal }));
-      const bench = new LatencyBench(SCALES[context.scale], service, load, crowd);
-      const rounds: Round[] = [];
-      for (let round = firstRound(context); round <= context.rounds; round++) {
-        context.report(round === 0 ? 'warming up' : `round ${round} of ${context.rounds}`);
-        const measured = await bench.round(round);
-        if (round > 0) rounds.push(measured);
-      }
-      const problems = [...bench.problems, ...(await auditProblems(service, bench.claims))];
-      // At the short scale no figure means anything, and neither does this one.
-      if (context.scale === 'full') problems.push(...SHARES.flatMap((share) => lagComplaint(share, rounds)));
-      return resultOf(context, rounds, problems);
-    }),
+  measure: async (context) => {
+    const { rounds, problems } = await measureShares(context);
+    const { peakClaims: claims, connections } = SCALES[context.scale];
+    const replica = await measureReplicaLevel(context, { claims, connections });
+    return resultOf(context, rounds, replica.rounds, [...problems, ...replica.problems]);
+  },
 };
+
+async function measureShares(context: PartContext): Promise<{ rounds: readonly Round[]; problems: readonly string[] }> {
+  return await stoppingAll(async (keep) => {
+    context.report('starting a service');
+    const service = keep(await startService({ ...context, environment: PATIENT }));
+    const load = keep(new LoadGenerator(context.signal));
+    const crowd = keep(new Child({ script: 'open-loop', signal: context.signal }));
+    const bench = new LatencyBench(SCALES[context.scale], service, load, crowd);
+    const rounds: Round[] = [];
+    for (let round = firstRound(context); round <= context.rounds; round++) {
+      context.report(round === 0 ? 'warming up' : `round ${round} of ${context.rounds}`);
+      const measured = await bench.round(round);
+      if (round > 0) rounds.push(measured);
+    }
+    const problems = [...bench.problems, ...(await auditProblems(service, bench.claims))];
+    // At the short scale no figure means anything, and neither does this one.
+    if (context.scale === 'full') problems.push(...SHARES.flatMap((share) => lagComplaint(share, rounds)));
+    return { rounds, problems };
+  });
+}
 
 class LatencyBench {
   readonly problems: string[] = [];
@@ -109,29 +112,18 @@ class LatencyBench {
     return { peak, shares };
   }
 
-  async #findPeak(level: Level, round: number): Promise<AtPeak> {
-    const { peakClaims, connections } = this.#scale;
-    const couponId = `peak-${level}-${round}`;
-    await this.#createCoupon(couponId, level, peakClaims);
-    const job = { url: this.#service.url, couponId, userPrefix: 'user-', requests: peakClaims, connections };
-    await this.#load.connect(job);
-    const startedAt = performance.now();
-    const result = await this.#load.go();
-    await this.#service.databases.whenWritten();
-    const writtenMs = performance.now() - startedAt;
-    this.#tell(complaintsOf(couponId, result, '201 claimed'), peakClaims);
-    return {
-      perSecond: (peakClaims / result.durationMs) * 1_000,
-      writtenPerSecond: (peakClaims / writtenMs) * 1_000,
-      p50Ms: result.latencyMs.p50,
-      p99Ms: result.latencyMs.p99,
-    };
+  async #findPeak(ack: Level, round: number): Promise<AtPeak> {
+    const { peakClaims: claims, connections } = this.#scale;
+    const job = { couponId: `peak-${ack}-${round}`, ack, claims, connections };
+    const { peak, complaints } = await measurePeak(this.#service, this.#load, job);
+    this.#tell(complaints, claims);
+    return peak;
   }
 
   async #offer(couponId: string, perSecond: number): Promise<OpenLoopOutcome> {
     const { openConnections, warmUpMs, countedMs } = this.#scale;
     const total = Math.floor(((warmUpMs + countedMs) / 1_000) * perSecond);
-    await this.#createCoupon(couponId, USUAL_LEVEL, total);
+    await this.#service.createCoupon(couponId, total, USUAL_LEVEL);
     const offer: OpenLoopOffer = {
       ...{ url: this.#service.url, couponId, userPrefix: 'user-' },
       ...{ perSecond, connections: openConnections, warmUpMs, countedMs },
@@ -140,10 +132,6 @@ class LatencyBench {
     this.#tell(complaintsOf(couponId, { ...outcome, failures: {} }, '201 claimed'), total);
     await this.#service.databases.whenWritten();
     return outcome;
-  }
-
-  async #createCoupon(couponId: string, ack: Level, total: number): Promise<void> {
-    await this.#service.admin('POST', '/v1/coupons', { couponId, total, ack });
   }
 
   #tell(complaints: readonly string[], claims: number): void {
@@ -164,8 +152,18 @@ export function lagComplaint(share: number, rounds: readonly Pick<Round, 'shares
   ];
 }
 
-function resultOf({ rounds: count }: PartContext, rounds: readonly Round[], problems: readonly string[]): PartResult {
+function resultOf(
+  { rounds: count }: PartContext,
+  rounds: readonly Round[],
+  besideReplica: readonly ReplicaRound[],
+  problems: readonly string[],
+): PartResult {
   const over = (value: (round: Round) => number): Spread => spreadOf(rounds.map(value));
+  /** Of each column of the levels. */
+  const ofLevels = (value: (peak: AtPeak) => number): Spread[] => [
+    ...LEVELS.map((level) => over(({ peak }) => value(peak[level]))),
+    ...LEVELS_BESIDE_REPLICA.map((level) => spreadOf(besideReplica.map((round) => value(round[level])))),
+  ];
   const atShare = (share: Share, value: (outcome: OpenLoopOutcome) => number): Spread =>
     spreadOf(
       rounds.flatMap(({ shares }) => shares.filter((one) => one.share === share)).map((one) => value(one.outcome)),
@@ -204,24 +202,20 @@ function resultOf({ rounds: count }: PartContext, rounds: readonly Round[], prob
       },
       {
         title: 'The levels at the peak: connections that ask again when they are answered',
-        columns: [...LEVELS],
+        columns: [...LEVELS, 'redis, beside a replica', 'replica'],
         rows: [
-          {
-            title: 'claims per second',
-            digits: 0,
-            cells: LEVELS.map((level) => over(({ peak }) => peak[level].perSecond)),
-          },
+          { title: 'claims per second', digits: 0, cells: ofLevels(({ perSecond }) => perSecond) },
           {
             title: 'claims per second, rows in MySQL included',
             digits: 0,
-            cells: LEVELS.map((level) => over(({ peak }) => peak[level].writtenPerSecond)),
+            cells: ofLevels(({ writtenPerSecond }) => writtenPerSecond),
           },
-          { title: 'p50, ms', digits: 1, cells: LEVELS.map((level) => over(({ peak }) => peak[level].p50Ms)) },
-          { title: 'p99, ms', digits: 1, cells: LEVELS.map((level) => over(({ peak }) => peak[level].p99Ms)) },
+          { title: 'p50, ms', digits: 1, cells: ofLevels(({ p50Ms }) => p50Ms) },
+          { title: 'p99, ms', digits: 1, cells: ofLevels(({ p99Ms }) => p99Ms) },
         ],
         notes: [
           'The embedded Redis flushes before it replies, so `redis` and `fsync` are the same there but for a look.',
-          'Level `replica` needs replicas and is not measured here.',
+          'Level `replica` was measured on a second service, whose Redis has a replica on the same machine, in turns with level `redis` there.',
         ],
       },
     ],
@@ -231,6 +225,6 @@ function resultOf({ rounds: count }: PartContext, rounds: readonly Round[], prob
       { target: 'p99LedgerOverRedis', value: over(({ peak }) => peak.ledger.p99Ms - peak.redis.p99Ms) },
     ],
     problems,
-    raw: rounds,
+    raw: { rounds, besideReplica },
   };
 }

@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { thisMachine } from '../platform/embedded/executables.js';
 import { mariadbProgram, prepareMariadb } from '../platform/embedded/mariadb-server.js';
 import { provideExecutables } from '../platform/embedded/provide-executables.js';
@@ -11,6 +12,10 @@ import { redisProgram } from '../platform/embedded/redis-server.js';
 import type { ServerProgram, StartContext } from '../platform/embedded/server-process.js';
 import { startOnFreePort } from '../platform/embedded/server-process.js';
 import { writePrivateFile } from '../platform/embedded/private-files.js';
+import { connectRedis, whenRedisReady } from '../platform/redis.js';
+
+const IN_STEP_TIMEOUT_MS = 30_000;
+const POLL_MS = 25;
 
 export interface PrivateServer {
   readonly pid: number;
@@ -37,6 +42,34 @@ export async function startPrivateRedis(
     if (password !== undefined) await writePrivateFile(join(dir, 'redis-password'), password);
     return await redisProgram({ ...rest, dir, executable }, context.log);
   });
+}
+
+/** On the same machine, as durable as its master. Resolves when it is in step. */
+export async function startPrivateReplica(master: PrivateServer, context: StartContext): Promise<PrivateServer> {
+  const password = decodeURIComponent(new URL(master.url).password);
+  const more = [`replicaof 127.0.0.1 ${master.port}`, `masterauth ${password}`];
+  const replica = await startPrivateRedis({ password, more }, context);
+  try {
+    await whenInStep(replica, context);
+    return replica;
+  } catch (error) {
+    await replica.stop();
+    throw error;
+  }
+}
+
+async function whenInStep({ url }: PrivateServer, { log, signal }: StartContext): Promise<void> {
+  const redis = connectRedis(url, { kind: 'request', commandTimeoutMs: IN_STEP_TIMEOUT_MS }, log);
+  try {
+    await whenRedisReady(redis, IN_STEP_TIMEOUT_MS);
+    const deadline = Date.now() + IN_STEP_TIMEOUT_MS;
+    while (!(await redis.info('replication')).includes('master_link_status:up')) {
+      if (Date.now() > deadline) throw new Error(`a replica was not in step after ${IN_STEP_TIMEOUT_MS} ms`);
+      await delay(POLL_MS, undefined, { signal });
+    }
+  } finally {
+    redis.disconnect();
+  }
 }
 
 /** An empty one, as durable as the service's own. Takes about two seconds, most of it for the data folder. */
