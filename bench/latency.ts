@@ -53,7 +53,7 @@ interface Round {
 export const LATENCY: Part = {
   name: 'latency',
   description: 'percentiles of accepted claims at shares of the peak, and the acknowledgement levels at the peak',
-  minutes: 4,
+  minutes: 3,
   measure: async (context) => {
     const { rounds, problems } = await measureShares(context);
     const { peakClaims: claims, connections } = SCALES[context.scale];

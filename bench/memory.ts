@@ -35,7 +35,7 @@ const SAMPLE_EVERY_MS = 250;
 export const MEMORY: Part = {
   name: 'memory',
   description: 'Redis memory of a claimed user, and what is left of it after archiving',
-  minutes: 2,
+  minutes: 1,
   measure: async (context) =>
     await stoppingAll(async (keep) => {
       const { signal, report } = context;

@@ -6,7 +6,7 @@ import { BATCH_SIZES, measureScripts } from './scripts.js';
 export const SCRIPTS: Part = {
   name: 'scripts',
   description: 'lua/claim.lua alone on a private Redis, in batches of several sizes',
-  minutes: 2,
+  minutes: 1,
   async measure(context) {
     const results = await measureScripts(context);
     return { tables: [tableOf(results)], pictures: [], findings: [], problems: [], raw: results };

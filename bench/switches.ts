@@ -77,7 +77,7 @@ export const SWITCHES: Part = {
   name: 'switches',
   description:
     'each part of the service switched off or on: diagnostics, metrics, authentication, levels, workers, Node',
-  minutes: 9,
+  minutes: 6,
   async measure(context) {
     const { scale, report, signal } = context;
     const variants = scale === 'short' ? VARIANTS.filter(({ short }) => short) : [...VARIANTS];

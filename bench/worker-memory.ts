@@ -34,7 +34,7 @@ interface Lap {
 export const WORKER_MEMORY: Part = {
   name: 'worker-memory',
   description: 'resident memory of an http worker after a million claims and after ten',
-  minutes: 4,
+  minutes: 2,
   measure: async (context) =>
     await stoppingAll(async (keep) => {
       const { connections, signal, report } = context;

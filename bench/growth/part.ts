@@ -49,7 +49,7 @@ interface Grown {
 export const GROWTH: Part = {
   name: 'growth',
   description: 'CPU of a claim with 10 thousand to 10 million claimed users, and with 1 to 10,000 coupons',
-  minutes: 6,
+  minutes: 4,
   measure: async (context) => {
     const { users, coupons, claims } = SCALES[context.scale];
     const problems: string[] = [];

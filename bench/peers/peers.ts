@@ -24,7 +24,7 @@ export const PEERS: Part = {
   name: 'peers',
   description:
     'a claim side by side with an empty route, bare node:http, the usual design, and one script call per claim',
-  minutes: 6,
+  minutes: 2,
   measure: async (context) =>
     await stoppingAll(async (keep) => {
       const { workers, report, signal } = context;

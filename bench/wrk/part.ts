@@ -43,7 +43,7 @@ interface Source {
 export const GENERATOR: Part = {
   name: 'generator',
   description: "the same loads from wrk and from the benchmark's own generator: what decides the figures",
-  minutes: 2,
+  minutes: 1,
   measure: async (context) =>
     await stoppingAll(async (keep) => {
       const { workers, connections, signal, report } = context;
