@@ -48,12 +48,23 @@ export async function insertGrants<T extends Grant>(
  */
 async function insertRows<T extends Grant>(connection: Queryable, grants: readonly T[]): Promise<readonly T[]> {
   if (grants.length === 0) return [];
-  const rows = grants.map((g) => [g.couponId, g.claimNo, Buffer.from(g.userId), new Date(g.at), g.epoch]);
+  // Text is the cheapest to put into a statement, and arrives as the bytes it is made of. Many claims share a time.
+  let at: number | undefined;
+  let claimedAt = '';
+  const rows = grants.map((grant) => {
+    if (grant.at !== at) [at, claimedAt] = [grant.at, timeText(grant.at)];
+    return [grant.couponId, grant.claimNo, grant.userId, claimedAt, grant.epoch];
+  });
   const [{ affectedRows, warningStatus }] = await connection.query<ResultSetHeader>(
     'INSERT INTO coupon_claim_log (coupon_id, claim_no, user_id, claimed_at, epoch) VALUES ?',
     [rows],
   );
   return affectedRows === grants.length && warningStatus === 0 ? grants : [];
+}
+
+/** Epoch milliseconds as MySQL writes a time in UTC. */
+function timeText(at: number): string {
+  return new Date(at).toISOString().replace('T', ' ').replace('Z', '');
 }
 
 /** A claim that was given back. */

@@ -92,6 +92,17 @@ describe('a batch', () => {
     expect(times.map((row) => (row['claimed_at'] as Date).getTime())).toEqual([AT]);
   });
 
+  it('is written with the bytes of its users, whatever they are', async () => {
+    const userIds = ["o'hara", '\\', '"%_?', 'zoë', '日本 🎟️', 'x\u00a0 '];
+    await write(userIds.map((userId, i) => grant(i + 1, userId)));
+    const [found] = await pool.query<RowDataPacket[]>(
+      'SELECT HEX(user_id) AS hex FROM coupon_claim_log ORDER BY claim_no',
+    );
+    expect(found.map((row) => String(row['hex']))).toEqual(
+      userIds.map((userId) => Buffer.from(userId).toString('hex').toUpperCase()),
+    );
+  });
+
   it('is written once when it comes twice, in whole or in part', async () => {
     await write([grant(1, 'ann'), grant(2, 'bob')]);
     const result = await write([grant(1, 'ann'), grant(2, 'bob'), grant(3, 'cid')]);

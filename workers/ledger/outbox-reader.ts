@@ -14,10 +14,15 @@ import type { ShardLedger } from './shard-ledger.js';
 
 /** Entries of one stream in one read; one holds up to 100 claims (lua/include/grants.lua), so this bounds what a read can bring. */
 const READ_COUNT = 200;
-/** How long Redis holds a read that finds nothing; also how soon a shard that opens or gets room again is read. */
+/** How long Redis holds a read that finds nothing; also how soon a shard that opens is read. */
 const BLOCK_MS = 100;
-/** While no shard is open or has room, and after a read that found nothing without waiting; doubled each time up to `BLOCK_MS`. */
+/** While no shard is open, and after a read that found nothing without waiting; doubled each time up to `BLOCK_MS`. */
 const IDLE_PAUSE_MS_MIN = 10;
+/** How soon a shard that gets room again is read: sooner than it has written the batches that it still holds. */
+const ROOM_PAUSE_MS = 5;
+
+/** `waited`: Redis held the read, and nothing came. `full`: nothing came, and a shard had no room. */
+type Outcome = 'found' | 'nothing' | 'waited' | 'full';
 
 /** `redis`: a connection that nobody else uses. */
 export function createOutboxReaders(
@@ -59,8 +64,10 @@ export class OutboxReader {
     const { signal } = this.#stopping;
     for (let failures = 0, idle = 0; !signal.aborted;) {
       try {
-        idle = (await this.#readOnce()) ? 0 : idle + 1;
+        const outcome = await this.#readOnce();
+        idle = outcome === 'nothing' ? idle + 1 : 0;
         if (idle > 0) await pause(Math.min(IDLE_PAUSE_MS_MIN * 2 ** Math.min(idle - 1, 10), BLOCK_MS), signal);
+        if (outcome === 'full') await pause(ROOM_PAUSE_MS, signal);
         failures = 0;
       } catch (error) {
         failures++;
@@ -89,31 +96,37 @@ export class OutboxReader {
     }
   }
 
-  /** False when nothing was found, or there was nothing to ask for, and no time has passed. */
-  async #readOnce(): Promise<boolean> {
+  async #readOnce(): Promise<Outcome> {
     const reads = new Map<string, { shard: ShardLedger; cursor: string }>();
-    for (const shard of this.#shards) {
+    const open = this.#shards.filter(({ epoch }) => epoch !== undefined);
+    for (const shard of open) {
       const cursor = shard.nextRead();
       if (cursor !== undefined) reads.set(outboxKey(shard.shard), { shard, cursor });
     }
-    if (reads.size === 0) return false;
+    // A read that waits for the other shards would keep one that gets room again waiting, too.
+    const full = reads.size < open.length;
+    if (reads.size === 0) return full ? 'full' : 'nothing';
+    const waits = !full && !isCluster(this.#redis);
     const reply = await this.#read(
       [...reads.keys()],
       [...reads.values()].map(({ cursor }) => cursor),
+      waits,
     );
     for (const [key, entries] of reply ?? []) {
       const read = reads.get(key);
       read?.shard.accept(read.cursor, entries);
     }
-    return reply !== null || !isCluster(this.#redis);
+    if (reply !== null) return 'found';
+    if (full) return 'full';
+    return waits ? 'waited' : 'nothing';
   }
 
-  async #read(keys: readonly string[], cursors: readonly string[]) {
+  async #read(keys: readonly string[], cursors: readonly string[], waits: boolean) {
     const who = ['GROUP', LEDGER_GROUP, this.#consumer] as const;
     const streams = ['STREAMS', ...keys, ...cursors] as const;
-    const reply = isCluster(this.#redis)
-      ? await this.#redis.xreadgroup(...who, 'COUNT', READ_COUNT, ...streams)
-      : await this.#redis.xreadgroup(...who, 'COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, ...streams);
+    const reply = waits
+      ? await this.#redis.xreadgroup(...who, 'COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, ...streams)
+      : await this.#redis.xreadgroup(...who, 'COUNT', READ_COUNT, ...streams);
     return reply as [key: string, entries: RawEntry[]][] | null;
   }
 }
