@@ -8,10 +8,11 @@
 // A crash after any step leaves a coupon that is served as before, or as an archived one; the next run goes on. When step 3
 // finds other numbers (a claim was given back meanwhile), the mark is taken away again.
 import type { ChangeContext } from './changes.js';
-import { readClaims, receiptOf } from './claim-log.js';
+import { readClaims } from './claim-log.js';
 import type { CouponRow } from './coupon-table.js';
 import { markArchived, readCoupon } from './coupon-table.js';
 import { couponKeys, fenceKey } from './keys.js';
+import { isSameReceipt, readReceipts } from './receipt.js';
 import { CODE } from '../lua/codes.js';
 import type { ScriptName } from '../lua/scripts.js';
 import { runScript } from '../lua/scripts.js';
@@ -68,8 +69,8 @@ async function verify(
     claims += page.length;
     returned += page.filter(({ returnedAt }) => returnedAt !== null).length;
     if (switched) continue;
-    const receipts = await redis.hmget(key, ...page.map(({ userId }) => userId));
-    if (page.some((claim, i) => receipts[i] !== receiptOf(claim))) return undefined;
+    const receipts = await readReceipts(redis, key, page);
+    if (page.some((claim, i) => !isSameReceipt(receipts[i], claim))) return undefined;
   }
 }
 

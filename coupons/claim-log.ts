@@ -157,12 +157,6 @@ export function isReturn(row: ClaimRow | undefined, one: Return): boolean {
   return row?.userId === one.userId && row.returnedAt === one.at;
 }
 
-/** A row as Redis keeps it for its user: lua/include/coupon.lua reads it. */
-export function receiptOf(row: ClaimRow): string {
-  const receipt = `${row.claimNo}:${row.claimedAt}`;
-  return row.returnedAt === null ? receipt : `${receipt}:${row.returnedAt}`;
-}
-
 function claimRow(couponId: string, row: RowDataPacket): ClaimRow {
   return {
     couponId,

@@ -3,9 +3,10 @@
 import type { ClaimRow } from './coupons.js';
 import type { Findings } from './audit-findings.js';
 import type { ChangeContext } from './changes.js';
-import { readClaims, receiptOf } from './claim-log.js';
+import { readClaims } from './claim-log.js';
 import type { CouponRow } from './coupon-table.js';
 import { couponKeys } from './keys.js';
+import { isSameClaim, isSameReceipt, readReceipts } from './receipt.js';
 import type { NumberRange } from './withheld.js';
 import { readRanges } from './withheld.js';
 import type { GrantEntry, ReturnEntry } from './outbox.js';
@@ -146,20 +147,20 @@ export class CouponAudit {
   async #compareReceipts(rows: readonly ClaimRow[]): Promise<void> {
     const { couponId, shard } = this.#row;
     const key = couponKeys(shard, couponId).claimedUser;
-    const receipts = await this.#context.redis.hmget(key, ...rows.map((row) => row.userId));
+    const receipts = await readReceipts(this.#context.redis, key, rows);
     // It may have been archived since its counters were read.
     if (receipts.includes(null) && (await this.#readAgain())?.archived === true) return;
     rows.forEach((row, i) => {
       const receipt = receipts[i];
-      const granted = receipt !== null && receipt !== undefined;
+      const granted = receipt !== null;
       this.#findings.check('I4', granted, () => `${couponId}: row ${row.claimNo} of "${row.userId}" was never granted`);
       if (!granted) return;
       // Redis knows of a return before the ledger does.
-      const same = receipt === receiptOf(row) || (row.returnedAt === null && receipt.startsWith(`${receiptOf(row)}:`));
+      const same = row.returnedAt === null ? isSameClaim(receipt, row) : isSameReceipt(receipt, row);
       this.#findings.check(
         'I6',
         same,
-        () => `${couponId}: "${row.userId}" has ${receipt} in Redis, row ${row.claimNo}`,
+        () => `${couponId}: "${row.userId}" has ${JSON.stringify(receipt)} in Redis, row ${row.claimNo}`,
       );
     });
   }

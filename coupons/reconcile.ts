@@ -10,6 +10,7 @@ import { readLetteredClaims } from './dead-letters.js';
 import { isUserId } from './ids.js';
 import { couponKeys, fenceKey } from './keys.js';
 import { fieldsOf } from './outbox.js';
+import { parseReceipt } from './receipt.js';
 import { requeue } from './requeue.js';
 import { runScript } from '../lua/scripts.js';
 import type { Log } from '../platform/log.js';
@@ -20,7 +21,6 @@ const SCAN_COUNT = 1_000;
 /** Rows put into the outbox again in one reconciliation; the next one goes on. */
 const REQUEUED_MAX = 10_000;
 const REPAIRS_STORED_MAX = 100;
-const RECEIPT = /^(\d+):(\d+)(?::(\d+))?$/;
 
 export interface Repair {
   readonly kind: 'stock_lowered' | 'row_requeued' | 'return_requeued';
@@ -93,7 +93,7 @@ async function requeueMissing(context: ChangeContext, { shard, couponId }: Defec
   const put = new Set(lettered.map(({ kind, claimNo }) => `${kind} ${claimNo}`));
   const repairs: Repair[] = [];
   for (let cursor = '0'; ;) {
-    const [next, flat] = await redis.hscan(couponKeys(shard, couponId).claimedUser, cursor, 'COUNT', SCAN_COUNT);
+    const [next, flat] = await redis.hscanBuffer(couponKeys(shard, couponId).claimedUser, cursor, 'COUNT', SCAN_COUNT);
     const receipts = receiptsOf(couponId, flat);
     const rows = receipts.length === 0 ? new Map<string, never>() : await readRows(mysql, receipts);
     for (const { claimNo, userId, claimedAt, returnedAt } of receipts) {
@@ -105,7 +105,7 @@ async function requeueMissing(context: ChangeContext, { shard, couponId }: Defec
         repairs.push({ kind: 'row_requeued', couponId, what: `number ${claimNo} put into the outbox again` });
       }
       const marked = row?.returnedAt != null || put.has(`return ${claimNo}`);
-      if (returnedAt !== undefined && !marked && (row?.userId ?? userId) === userId) {
+      if (returnedAt !== null && !marked && (row?.userId ?? userId) === userId) {
         await requeue(context, shard, fieldsOf({ ...base, kind: 'return', at: returnedAt }));
         repairs.push({
           kind: 'return_requeued',
@@ -114,21 +114,18 @@ async function requeueMissing(context: ChangeContext, { shard, couponId }: Defec
         });
       }
     }
-    cursor = next;
+    cursor = next.toString();
     if (cursor === '0') return repairs;
   }
 }
 
-function receiptsOf(couponId: string, flat: readonly string[]) {
+/** `flat`: users and their receipts in turn. */
+function receiptsOf(couponId: string, flat: readonly Buffer[]) {
   const receipts = [];
   for (let i = 0; i + 1 < flat.length; i += 2) {
-    const userId = flat[i] ?? '';
-    const [, no, at, returnedAt] = RECEIPT.exec(flat[i + 1] ?? '') ?? [];
-    if (no === undefined || !isUserId(userId)) continue;
-    receipts.push({
-      ...{ couponId, userId, claimNo: Number(no), claimedAt: Number(at) },
-      returnedAt: returnedAt === undefined ? undefined : Number(returnedAt),
-    });
+    const userId = String(flat[i]);
+    const receipt = parseReceipt(flat[i + 1] ?? Buffer.of());
+    if (receipt !== undefined && isUserId(userId)) receipts.push({ couponId, userId, ...receipt });
   }
   return receipts;
 }

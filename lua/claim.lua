@@ -25,6 +25,7 @@
 -- @include fence
 -- @include damage
 -- @include coupon
+-- @include receipt
 -- @include outbox
 -- @include grants
 
@@ -116,7 +117,7 @@ for i, group in ipairs(groups) do
       granted[user] = coupon.highest
       users[#users + 1] = user
       new_receipts[#new_receipts + 1] = user
-      new_receipts[#new_receipts + 1] = string.format('%.0f', coupon.highest) .. ':' .. now_text
+      new_receipts[#new_receipts + 1] = pack_receipt(coupon.highest, now)
       answer(CLAIMED, coupon.highest, now)
     end
   end

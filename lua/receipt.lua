@@ -11,6 +11,7 @@
 -- @include codes
 -- @include fence
 -- @include coupon
+-- @include receipt
 -- @include outbox
 
 if not fence_stands(KEYS[1], 'open', ARGV[1]) or outbox_is_lost(KEYS[5]) then return { FENCED } end
@@ -19,5 +20,6 @@ if not coupon then return { code } end
 local receipt = redis.call('HGET', KEYS[4], ARGV[3])
 if not receipt then return { NOT_CLAIMED } end
 local no, at, returned_at = read_receipt(receipt)
+if not no then return { FENCED } end
 if returned_at then return { RETURNED, no, returned_at, coupon.ack } end
 return { FOUND, no, at, coupon.ack, outbox_ends(KEYS[5]) }

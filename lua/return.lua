@@ -15,6 +15,7 @@
 -- @include fence
 -- @include damage
 -- @include coupon
+-- @include receipt
 -- @include outbox
 
 local fence_key, epoch, coupon_id, user = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
@@ -47,7 +48,7 @@ if not returned_at then
     'XADD', KEYS[2], '*',
     'kind', 'return', 'coupon', coupon_id, 'no', no_text, 'user', user, 'at', now_text, 'epoch', epoch
   )
-  redis.call('HSET', KEYS[5], user, receipt .. ':' .. now_text)
+  redis.call('HSET', KEYS[5], user, pack_receipt(no, at, now))
   redis.call('HINCRBY', KEYS[3], 'returned', 1)
   redis.call('HINCRBY', KEYS[3], 'returning', 1)
 end

@@ -64,9 +64,3 @@ local function exhausted(coupon)
   if coupon.returning > 0 then return LEDGER_BEHIND end
   return coupon.withheld > 0 and WITHHELD or SOLD_OUT
 end
-
--- Claim number, time, and the time of its return (nil while it is held) out of a receipt, the value in claimed_user.
-local function read_receipt(receipt)
-  local no, at, returned_at = string.match(receipt, '^(%d+):(%d+):?(%d*)$')
-  return tonumber(no), tonumber(at), tonumber(returned_at)
-end

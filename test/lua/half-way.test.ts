@@ -2,6 +2,7 @@
 // it, or the shard refuses everything until it is rebuilt. Redis keeps what a script wrote before its error.
 import { beforeAll, describe, expect, it } from 'vitest';
 import { LEDGER_GROUP } from '../../coupons/keys.js';
+import { parseReceipt } from '../../coupons/receipt.js';
 import { CODE } from '../../lua/codes.js';
 import type { ScriptName } from '../../lua/scripts.js';
 import { loadScripts, SCRIPT_NAMES } from '../../lua/scripts.js';
@@ -96,7 +97,7 @@ const SCENARIOS: Record<ScriptName, Scenario> = {
     before: async () => {
       await rebuilding();
       await shard.run('load_begin', [shard.fence, ...own()], [2, TOKEN]);
-      await shard.run('load_receipts', [shard.fence, shard.keys('sale').claimedUser], [2, TOKEN, 'ann', '1:1']);
+      await shard.run('load_receipts', [shard.fence, shard.keys('sale').claimedUser], [2, TOKEN, 'ann', 1, 1, '']);
     },
     keys: () => [shard.fence, ...own()],
     args: () => [2, TOKEN, 'sale', 1, 8, ...HASH],
@@ -104,7 +105,7 @@ const SCENARIOS: Record<ScriptName, Scenario> = {
   load_receipts: {
     before: rebuilding,
     keys: () => [shard.fence, shard.keys('sale').claimedUser],
-    args: () => [2, TOKEN, 'ann', '1:1'],
+    args: () => [2, TOKEN, 'ann', 1, 1, ''],
   },
   lower_stock: {
     before: () => redis.set(shard.keys('sale').stock, 99),
@@ -148,10 +149,16 @@ async function contents(): Promise<Record<string, unknown>> {
   const all: Record<string, unknown> = {};
   for (const key of (await redis.keys('*')).sort()) {
     const type = await redis.type(key);
-    if (type === 'hash') all[key] = { ...(await redis.hgetall(key)), clock: undefined };
+    if (key.includes(':claimed_user:')) all[key] = await receipts(key);
+    else if (type === 'hash') all[key] = { ...(await redis.hgetall(key)), clock: undefined };
     else all[key] = type === 'stream' ? await redis.xrange(key, '-', '+') : await redis.get(key);
   }
   return all;
+}
+
+async function receipts(key: string): Promise<Record<string, unknown>> {
+  const values = Object.entries(await redis.hgetallBuffer(key));
+  return Object.fromEntries(values.map(([user, value]) => [user, parseReceipt(value)]));
 }
 
 /** Without what differs from one run to the next: times, and the ids of entries. */

@@ -138,7 +138,7 @@ describe('a crash', () => {
           const value: unknown = Reflect.get(object, name);
           if (typeof value !== 'function') return value;
           return (...args: unknown[]) => {
-            if (['query', 'withConnection', 'evalsha', 'hmget'].includes(String(name)) && left-- <= 0)
+            if (['query', 'withConnection', 'evalsha', 'hmgetBuffer'].includes(String(name)) && left-- <= 0)
               throw new Error('the process is dead');
             return (value as (...args: unknown[]) => unknown).apply(object, args);
           };

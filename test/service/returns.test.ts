@@ -1,6 +1,7 @@
 // Returns through the claim service, the real ledger, rebuilds and the audit.
 import { expect, it } from 'vitest';
 import { couponKeys, outboxKey, shardOf } from '../../coupons/keys.js';
+import { readReceipts } from '../../coupons/receipt.js';
 import { readShard } from '../../coupons/shards.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import { startClaiming } from '../harness/claiming.js';
@@ -174,11 +175,19 @@ it('an entry that returns the claim of somebody else marks nothing', async () =>
   ]);
 });
 
-it('Redis and MySQL keep the same receipt of a returned claim', async () => {
+it('Redis and MySQL keep the same receipt of a returned claim, also one that an older version wrote', async () => {
   await outboxEmpty();
   const { claimedUser } = couponKeys(shardOfCoupon('plain'), 'plain');
   const [row] = (await coupons.claims('plain', { after: 0, limit: 1, userId: 'user-0' })).claims;
-  expect(await installation.redis.hget(claimedUser, 'user-0')).toBe(
-    `${row?.claimNo}:${row?.claimedAt}:${row?.returnedAt}`,
-  );
+  const { claimNo, claimedAt, returnedAt } = row ?? {};
+  const same = async () => {
+    const [receipt] = await readReceipts(installation.redis, claimedUser, [{ userId: 'user-0' }]);
+    expect(receipt).toEqual({ claimNo, claimedAt, returnedAt });
+    const { invariants } = await coupons.audit();
+    expect(invariants.filter(({ name, violations }) => name === 'I6' && violations > 0)).toEqual([]);
+  };
+  await same();
+  await installation.redis.hset(claimedUser, 'user-0', `${claimNo}:${claimedAt}:${returnedAt}`);
+  await same();
+  expect(await claims.claim('plain', 'user-0')).toMatchObject({ code: 'returned', returnedAt });
 });

@@ -1,6 +1,5 @@
 // Step 5 of a rebuild: the coupons of the shard go from MySQL to Redis, each beginning with empty keys. Nothing here invents
 // stock: what remains is the total less the claims that are not returned, and less what is withheld.
-import { receiptOf } from '../../../coupons/claim-log.js';
 import { readStockLog } from '../../../coupons/coupon-table.js';
 import { readKnownClaims } from '../../../coupons/known-claims.js';
 import { couponKeys, fenceKey } from '../../../coupons/keys.js';
@@ -9,7 +8,7 @@ import type { Lease } from './lease.js';
 import type { CouponStanding } from './withhold.js';
 import { forEachCoupon, settleCoupon } from './withhold.js';
 
-/** Rows of one step. A load script with 1,000 pairs stays far below Lua's limit on arguments. */
+/** Rows of one step. The load script's 2,000 names and values stay far below Lua's limit on arguments. */
 const CHUNK = 1_000;
 
 export interface Loaded {
@@ -40,8 +39,8 @@ async function loadCoupon(lease: Lease, standing: CouponStanding, loaded: Loaded
   let claims = 0;
   for await (const page of readKnownClaims(mysql, row.couponId, lettered, CHUNK)) {
     claims += page.length;
-    const pairs = page.flatMap((claim) => [claim.userId, receiptOf(claim)]);
-    await lease.run('load_receipts', [fence, keys.claimedUser], pairs);
+    const receipts = page.flatMap((claim) => [claim.userId, claim.claimNo, claim.claimedAt, claim.returnedAt ?? '']);
+    await lease.run('load_receipts', [fence, keys.claimedUser], receipts);
     await lease.renew();
     loaded.latest = Math.max(loaded.latest, ...page.map((claim) => claim.returnedAt ?? claim.claimedAt));
   }
