@@ -14,6 +14,8 @@ export interface ChildOptions {
   readonly execArgv?: readonly string[];
   /** The Node that runs it; default: this one. */
   readonly node?: string | undefined;
+  /** Default: that of this process. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Gives up whatever is waited for. */
   readonly signal: AbortSignal;
 }
@@ -22,11 +24,12 @@ export class Child {
   readonly #process: ChildProcess;
   readonly #signal: AbortSignal;
 
-  constructor({ script, args = [], execArgv = [], node = process.execPath, signal }: ChildOptions) {
+  constructor(options: ChildOptions) {
+    const { script, args = [], execArgv = [], node = process.execPath, environment = process.env, signal } = options;
     this.#signal = signal;
     // A group of its own: a Ctrl-C in the terminal reaches the benchmark alone, which decides what ends when.
-    const options = { execPath: node, execArgv: [...execArgv], detached: true };
-    this.#process = fork(packagePath('dist', 'bench', `${script}.js`), [...args], options);
+    const forked = { execPath: node, execArgv: [...execArgv], env: { ...environment }, detached: true };
+    this.#process = fork(packagePath('dist', 'bench', `${script}.js`), [...args], forked);
   }
 
   get pid(): number {

@@ -1,9 +1,10 @@
 // CPU time of processes and of the whole machine, as the kernel counts it, and of Redis as it counts itself. Linux only (/proc).
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { Redis } from '../platform/redis.js';
 
 /** USER_HZ, the unit of the times in /proc, is 100 on every architecture that Node runs on (proc(5), `getconf CLK_TCK`). */
 const MICROS_PER_TICK = 1_000_000 / 100;
+const MICROS_PER_MS = 1_000;
 
 /** What a single difference of two readings may be wrong by, in µs. */
 export const RESOLUTION_MICROS = MICROS_PER_TICK;
@@ -29,8 +30,47 @@ export function endedChildrenCpuMicros(): number {
   return ticksOf(process.pid, [CHILDREN_UTIME, CHILDREN_STIME]) * MICROS_PER_TICK;
 }
 
+export interface ThreadMicros {
+  /** µs of the thread that runs the program. */
+  readonly main: number;
+  /** µs of all threads that live now. */
+  readonly all: number;
+}
+
+/** CPU time of a process by its threads: in nanoseconds where the kernel tells them, else in ticks. Throws when it has ended. */
+export function threadMicrosOf(pid: number): ThreadMicros {
+  const threads = readdirSync(`/proc/${pid}/task`).flatMap((id) => {
+    try {
+      return [{ id: Number(id), micros: microsOfTask(`/proc/${pid}/task/${id}`) }];
+    } catch (error) {
+      // Others than the main thread may have ended meanwhile.
+      if (Number(id) === pid) throw error;
+      return [];
+    }
+  });
+  return {
+    main: threads.find(({ id }) => id === pid)?.micros ?? NaN,
+    all: threads.reduce((sum, { micros }) => sum + micros, 0),
+  };
+}
+
+function microsOfTask(folder: string): number {
+  const file = `${folder}/sched`;
+  // ms, to the nanosecond.
+  const exact = existsSync(file)
+    ? /^se\.sum_exec_runtime\s*:\s*([\d.]+)/m.exec(readFileSync(file, 'utf8'))?.[1]
+    : undefined;
+  return exact === undefined
+    ? ticksIn(`${folder}/stat`, [UTIME, STIME]) * MICROS_PER_TICK
+    : Number(exact) * MICROS_PER_MS;
+}
+
 function ticksOf(pid: number, wanted: readonly number[]): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return ticksIn(`/proc/${pid}/stat`, wanted);
+}
+
+function ticksIn(file: string, wanted: readonly number[]): number {
+  const stat = readFileSync(file, 'utf8');
   // The name in field 2 may hold spaces and parentheses: count from the last one.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return wanted.reduce((sum, index) => sum + Number(fields[index]), 0);

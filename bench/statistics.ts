@@ -20,6 +20,30 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median: (low + high) / 2, min, max };
 }
 
+/** Of a confidence interval. */
+const CONFIDENCE = 0.95;
+
+/**
+ * The narrowest interval of two of these values, as far from the lowest as from the highest, that holds the median of what they are a
+ * sample of in at least 95 of 100 samples, whatever the distribution (by ranks, as in the sign test). Undefined for fewer than six
+ * values: they cannot tell.
+ */
+export function medianInterval(values: readonly number[]): { readonly low: number; readonly high: number } | undefined {
+  const sorted = values.toSorted((a, b) => a - b);
+  const count = sorted.length;
+  // How likely it is that at most `rank` of `count` values are below the median: the tail of a fair coin.
+  let ways = 1;
+  let tail = ways / 2 ** count;
+  let rank = -1;
+  while (2 * tail <= 1 - CONFIDENCE) {
+    rank += 1;
+    ways = (ways * (count - rank)) / (rank + 1);
+    tail += ways / 2 ** count;
+  }
+  const [low, high] = [sorted[rank], sorted[count - 1 - rank]];
+  return low === undefined || high === undefined ? undefined : { low, high };
+}
+
 /** Whether it holds numbers and nothing else; read again from JSON, what was none is null. */
 export function isSpread({ median, min, max }: Spread): boolean {
   return [median, min, max].every((value) => Number.isFinite(value));

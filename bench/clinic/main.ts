@@ -1,6 +1,6 @@
 // `npm run clinic:<tool>`: one http process of the service under a bounded load, watched by clinic, whose report is left in
 // .clinic/. A whole service runs beside it on free ports and provides the databases and the ledger; what clinic watches is the
-// http role alone in a process of its own (http-alone.ts), because clinic watches one process and the primary serves nothing.
+// http role alone in a process of its own (../http-alone.ts), because clinic watches one process and the primary serves nothing.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
@@ -42,7 +42,7 @@ try {
 /** Resolves with clinic's exit code. */
 async function clinic(port: string, requests: number): Promise<number> {
   const load = packagePath('dist', 'bench', 'clinic', 'claim-load.js');
-  const target = packagePath('dist', 'bench', 'clinic', 'http-alone.js');
+  const target = packagePath('dist', 'bench', 'http-alone.js');
   const onPort = [process.execPath, load, port, COUPON, requests].join(' ');
   const args = ['-y', CLINIC, tool, '--open=false', '--dest', '.', '--on-port', onPort, '--', process.execPath, target];
   const folder = packagePath('.clinic');
