@@ -7,6 +7,7 @@
 // Redis first, MySQL has at least as much, whatever goes on meanwhile and however much Redis has forgotten.
 import type { Log } from '../platform/log.js';
 import type { Queryable, RowDataPacket } from '../platform/mysql.js';
+import { ER_NO_SUCH_TABLE, mysqlErrno } from '../platform/mysql.js';
 import type { Redis } from '../platform/redis.js';
 import { redisAnswers } from '../platform/redis.js';
 import { messageOf, StampedeError } from '../platform/errors.js';
@@ -234,7 +235,9 @@ export class MysqlAge {
   /** One line per kind of trouble, not one per look. */
   #reportTrouble(error: unknown): void {
     const trouble = error === undefined ? '' : messageOf(error);
-    if (trouble !== this.#trouble && error !== undefined)
+    // At the very first start the ledger has yet to make the tables.
+    if (mysqlErrno(error) === ER_NO_SUCH_TABLE) this.#log.debug('MySQL has no schema yet');
+    else if (trouble !== this.#trouble && error !== undefined)
       this.#log.warn({ err: error }, 'MySQL and Redis cannot be compared now, trying again');
     this.#trouble = trouble;
   }

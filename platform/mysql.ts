@@ -202,6 +202,7 @@ export function isDataRefusal(error: unknown): boolean {
 const ER_LOCK_WAIT_TIMEOUT = 1205;
 export const ER_LOCK_DEADLOCK = 1213;
 export const ER_DUP_ENTRY = 1062;
+export const ER_NO_SUCH_TABLE = 1146;
 
 export function isLockConflict(error: unknown): boolean {
   const errno = mysqlErrno(error);

@@ -7,7 +7,7 @@
 //            but is a write after the claim, so what WAIT says of it holds for the claim, too; and for its return.
 //   ledger   MySQL has the row, and for a return its mark.
 import type { ClaimLine } from './claim-line.js';
-import type { Receipt, ReturnedReceipt } from './claim-service.js';
+import type { ClaimOutcome, Receipt, ReturnedReceipt } from './claim-service.js';
 import type { LedgerWatch } from './ledger-watch.js';
 import { fenceKey } from '../../coupons/keys.js';
 import type { Shards } from '../../coupons/shards.js';
@@ -51,7 +51,7 @@ async function confirmedBy(
   userId: string,
   receipt: Receipt | ReturnedReceipt,
 ): Promise<boolean> {
-  const outcome = await line.claim(couponId, userId);
+  const outcome = await new Promise<ClaimOutcome>((answer) => line.claim(couponId, userId, answer));
   if ('returnedAt' in receipt) return outcome.status === 'refused' && outcome.returnedAt === receipt.returnedAt;
   return outcome.status === 'already_claimed' && outcome.receipt.claimNo === receipt.claimNo;
 }

@@ -2,7 +2,7 @@
 // exists where claims wait for something on their connection (WAIT), so that the others do not wait with them.
 // Touches Redis only, and only through lua/claim.lua.
 import type { ClaimMetrics } from './claim-metrics.js';
-import type { ClaimOutcome } from './claim-service.js';
+import type { Answer, ClaimOutcome } from './claim-service.js';
 import type { ClaimCall, DecodedReply } from './claim-call.js';
 import { decodeReply, encodeClaims } from './claim-call.js';
 import type { EpochWatch } from './epoch-watch.js';
@@ -59,11 +59,11 @@ export class ClaimLine {
     );
   }
 
-  /** What the script said, not yet at the coupon's acknowledgement level. Never rejects. */
-  claim(couponId: string, userId: string): Promise<ClaimOutcome> {
+  /** `answer` hears, once, what the script said, not yet at the coupon's acknowledgement level; it must not throw. */
+  claim(couponId: string, userId: string, answer: Answer): void {
     // What is told has to be remembered until MySQL has it.
-    if (this.#options.witness.full) return Promise.resolve(LEDGER_BEHIND);
-    return this.#mailboxOf(couponId).put(couponId, userId);
+    if (this.#options.witness.full) answer(LEDGER_BEHIND);
+    else this.#mailboxOf(couponId).put(couponId, userId, answer);
   }
 
   /** The same for many users, in their order. */

@@ -13,6 +13,8 @@ export interface Receipt {
 
 export type ClaimOutcome = { readonly status: 'claimed' | 'already_claimed'; readonly receipt: Receipt } | Refusal;
 
+export type Answer = (outcome: ClaimOutcome) => void;
+
 export interface Refusal {
   readonly status: 'refused';
   readonly code: ErrorCode;
@@ -39,8 +41,12 @@ export interface CouponView {
 }
 
 export interface ClaimService {
-  /** Never rejects, and settles within the claim time limit. Ids must be valid (coupons/ids.ts). */
-  claim(couponId: string, userId: string): Promise<ClaimOutcome>;
+  /**
+   * `answer` hears the outcome, once, within the claim time limit, and never throws. Ids must be valid (coupons/ids.ts). A
+   * callback, because a promise for each claim costs as much as its look-up in Redis, and again when the diagnostics watch it
+   * (docs/decisions/0016-claims-are-answered-by-callbacks.md).
+   */
+  claim(couponId: string, userId: string, answer: Answer): void;
   /** The same for many users of one coupon: one outcome each, in their order. Never rejects. */
   claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]>;
   /** The first receipt again, or `refused` with `not_claimed`, `returned`, `unknown_coupon` or a 503 code. Never rejects. */

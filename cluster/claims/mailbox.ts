@@ -22,7 +22,7 @@
 //   close    everything that waits is answered `unavailable`; batches in flight are awaited.
 //
 // A claim is answered exactly once: by its reply, by expiry, or by close, whichever comes first.
-import type { ClaimOutcome } from './claim-service.js';
+import type { Answer, ClaimOutcome } from './claim-service.js';
 import type { HearingDelay } from './hearing-delay.js';
 
 export interface MailboxLimits {
@@ -44,9 +44,9 @@ export class PendingClaim {
   readonly userId: string;
   /** By `performance.now()`, which does not jump with the wall clock. */
   readonly expiresAt: number;
-  #answer: ((outcome: ClaimOutcome) => void) | undefined;
+  #answer: Answer | undefined;
 
-  constructor(couponId: string, userId: string, expiresAt: number, answer: (outcome: ClaimOutcome) => void) {
+  constructor(couponId: string, userId: string, expiresAt: number, answer: Answer) {
     this.couponId = couponId;
     this.userId = userId;
     this.expiresAt = expiresAt;
@@ -105,29 +105,8 @@ export class Mailbox {
     return this.#waiting.length;
   }
 
-  /** Resolves with the outcome, at the latest when the claim is `timeLimitMs` old. Never rejects. */
-  put(couponId: string, userId: string): Promise<ClaimOutcome> {
-    return new Promise((answer) => {
-      this.#take(couponId, userId, answer);
-    });
-  }
-
-  /** The same for many users of one coupon, answered together and in their order: no promise for each of them. */
-  putAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
-    return new Promise((resolve) => {
-      const outcomes = new Array<ClaimOutcome>(userIds.length);
-      let missing = userIds.length;
-      if (missing === 0) resolve(outcomes);
-      userIds.forEach((userId, i) => {
-        this.#take(couponId, userId, (outcome) => {
-          outcomes[i] = outcome;
-          if (--missing === 0) resolve(outcomes);
-        });
-      });
-    });
-  }
-
-  #take(couponId: string, userId: string, answer: (outcome: ClaimOutcome) => void): void {
+  /** `answer` hears the outcome, once, at the latest when the claim is `timeLimitMs` old; it must not throw. */
+  put(couponId: string, userId: string, answer: Answer): void {
     if (this.#closed) {
       answer(NOT_SENT);
       return;
@@ -148,6 +127,21 @@ export class Mailbox {
         this.#flush();
       });
     }
+  }
+
+  /** The same for many users of one coupon, answered together and in their order. */
+  putAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
+    return new Promise((resolve) => {
+      const outcomes = new Array<ClaimOutcome>(userIds.length);
+      let missing = userIds.length;
+      if (missing === 0) resolve(outcomes);
+      userIds.forEach((userId, i) => {
+        this.put(couponId, userId, (outcome) => {
+          outcomes[i] = outcome;
+          if (--missing === 0) resolve(outcomes);
+        });
+      });
+    });
   }
 
   /** Answers what waits and resolves when nothing is in flight any more. */

@@ -7,6 +7,7 @@ import { ACKS, COUPON_STATES } from '../../coupons/definition.js';
 import type { Ack, CouponState } from '../../coupons/definition.js';
 import { isCouponId } from '../../coupons/ids.js';
 import type { ErrorCode } from '../../platform/errors.js';
+import { messageOf } from '../../platform/errors.js';
 import type { ClaimOutcome, ClaimService, Refusal as ClaimRefusal } from '../claims/claim-service.js';
 import type { Identify, Refusal } from './identity.js';
 import { sendProblem } from './problems.js';
@@ -85,21 +86,17 @@ export function claimRoutes(claims: ClaimService, identify: Identify): FastifyPl
           response: { 201: Claimed, 200: AlreadyClaimed },
         },
       },
-      // Not an async function: see RedisClaimService.claim.
+      // No promise on the way, and none is given to Fastify, which would make another: see ClaimService.claim.
       (request, reply) => {
         const { couponId } = request.params;
-        const answer = (identified: string | Refusal): Promise<void> | undefined => {
+        const claim = (identified: string | Refusal): void => {
           if (typeof identified !== 'string') refuse(reply, identified);
           else if (!isCouponId(couponId)) sendProblem(reply, 'invalid_coupon_id');
-          else {
-            return claims
-              .claim(couponId, identified)
-              .then((outcome) => sendOutcome(reply, couponId, identified, outcome));
-          }
-          return undefined;
+          else claims.claim(couponId, identified, (outcome) => answerClaim(reply, couponId, identified, outcome));
         };
         const identified = identify(request.raw);
-        return identified instanceof Promise ? identified.then(answer) : answer(identified);
+        if (identified instanceof Promise) identified.then(claim).catch((error: unknown) => fail(reply, error));
+        else claim(identified);
       },
     );
 
@@ -212,6 +209,20 @@ function sendRefusal(reply: ProblemReply, { code, opensAt, returnedAt }: ClaimRe
   if (opensAt !== undefined) sendProblem(reply, code, { extra: { opensAt: isoOrNull(opensAt) } });
   else if (returnedAt !== undefined) sendProblem(reply, code, { extra: { returnedAt: isoOrNull(returnedAt) } });
   else sendProblem(reply, code);
+}
+
+/** Never throws: the answers of a batch are given one after the other, and one that fails is nobody else's. */
+function answerClaim(reply: FastifyReply, couponId: string, userId: string, outcome: ClaimOutcome): void {
+  try {
+    sendOutcome(reply, couponId, userId, outcome);
+  } catch (error) {
+    fail(reply, error);
+  }
+}
+
+/** As Fastify does for a handler that throws. */
+function fail(reply: FastifyReply, error: unknown): void {
+  reply.send(error instanceof Error ? error : new Error(messageOf(error)));
 }
 
 function sendOutcome(reply: FastifyReply, couponId: string, userId: string, outcome: ClaimOutcome): void {

@@ -87,7 +87,7 @@ describe('what is not asked again', () => {
 
 describe('what is asked again', () => {
   test('a busy service, after the time that it asks for', async () => {
-    const claim = vi.spyOn(claims, 'claim').mockResolvedValueOnce(refused('overloaded'));
+    const claim = vi.spyOn(claims, 'decide').mockResolvedValueOnce(refused('overloaded'));
     const askedAt = performance.now();
     expect(await client.claim('open', 'patient')).toMatchObject({ status: 'claimed' });
     expect(performance.now() - askedAt).toBeGreaterThanOrEqual(1_000);
@@ -96,8 +96,8 @@ describe('what is asked again', () => {
   });
 
   test('an unknown outcome, whose claim is there then', async () => {
-    const real = claims.claim.bind(claims);
-    const claim = vi.spyOn(claims, 'claim').mockImplementationOnce(async (couponId, userId) => {
+    const real = claims.decide.bind(claims);
+    const claim = vi.spyOn(claims, 'decide').mockImplementationOnce(async (couponId, userId) => {
       await real(couponId, userId);
       return refused('outcome_unknown');
     });
@@ -110,7 +110,7 @@ describe('what is asked again', () => {
     claims.refusals.set('busy', 'overloaded');
     const sure = await failure(() => twice.claim('busy', 'ann'));
     expect([sure.error.code, sure.error.mayBeGranted, sure.asked]).toEqual(['overloaded', false, 2]);
-    const claim = vi.spyOn(claims, 'claim').mockResolvedValueOnce(refused('outcome_unknown'));
+    const claim = vi.spyOn(claims, 'decide').mockResolvedValueOnce(refused('outcome_unknown'));
     const unsure = await failure(() => twice.claim('busy', 'ann'));
     expect([unsure.error.code, unsure.error.mayBeGranted, unsure.asked]).toEqual(['overloaded', true, 2]);
     claim.mockRestore();
@@ -171,7 +171,7 @@ describe('many users', () => {
 
   test('are asked for again alone, where the service could not decide', async () => {
     const claimAll = vi.spyOn(claims, 'claimAll').mockImplementationOnce(async (couponId, userIds) => {
-      const outcomes = await Promise.all(userIds.map((userId) => claims.claim(couponId, userId)));
+      const outcomes = await Promise.all(userIds.map((userId) => claims.decide(couponId, userId)));
       return outcomes.map((outcome, i) => (i % 2 === 0 ? outcome : refused('outcome_unknown')));
     });
     const answers = await client.claimAll('open', ['b1', 'b2', 'b3', 'b4', '']);
@@ -187,9 +187,9 @@ describe('many users', () => {
   });
 
   test('keep what they were told when the rest cannot be had', async () => {
-    const real = claims.claim.bind(claims);
+    const real = claims.decide.bind(claims);
     const claim = vi
-      .spyOn(claims, 'claim')
+      .spyOn(claims, 'decide')
       .mockImplementation((...asked) => (asked[1] === 'c2' ? Promise.resolve(refused('fenced')) : real(...asked)));
     const answers = await clientOf({ attemptsMax: 2 }).claimAll('open', ['c1', 'c2']);
     expect(answers).toMatchObject([{ status: 'claimed' }, { status: 'refused', userId: 'c2', code: 'fenced' }]);

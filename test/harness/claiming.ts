@@ -1,7 +1,8 @@
 // An installation that claims: with a ledger, a claim service and a coupon service in the test's own process, and what the
 // tests of them keep doing.
-import type { ClaimOutcome, ClaimService } from '../../cluster/claims/claim-service.js';
+import type { ClaimOutcome } from '../../cluster/claims/claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
+import type { AwaitedClaims } from './awaited-claims.js';
 import type { Installation, RunningLedger } from './installation.js';
 import { createInstallation } from './installation.js';
 import { waitFor } from './wait-for.js';
@@ -9,7 +10,7 @@ import { waitFor } from './wait-for.js';
 export interface Claiming {
   readonly installation: Installation;
   readonly ledger: RunningLedger;
-  readonly claims: ClaimService;
+  readonly claims: AwaitedClaims;
   readonly coupons: CouponsService;
   /** All at once; the outcomes in the order of the users. */
   readonly claimAll: (couponId: string, who: readonly string[]) => Promise<ClaimOutcome[]>;

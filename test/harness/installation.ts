@@ -2,7 +2,6 @@
 // service that the test asks for. Nothing is forked.
 import type { ActorContext } from '../../cluster/actor.js';
 import { ClaimMetrics } from '../../cluster/claims/claim-metrics.js';
-import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import { createClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { outboxKey } from '../../coupons/keys.js';
@@ -18,6 +17,8 @@ import type { Settings } from '../../platform/settings.js';
 import { readSettings } from '../../platform/settings.js';
 import { createActor as createLedger } from '../../workers/ledger/actor.js';
 import { migrate } from '../../workers/migrations/migrate.js';
+import type { AwaitedClaims } from './awaited-claims.js';
+import { awaited } from './awaited-claims.js';
 import { atEndOfFile } from './cleanup.js';
 import { createTestDatabase } from './database.js';
 import { readOutboxes } from './outbox.js';
@@ -41,7 +42,7 @@ export interface Installation {
    */
   startLedger(name?: string, metrics?: Metrics, unready?: readonly string[]): Promise<RunningLedger>;
   /** `own`: settings of this one alone. */
-  startClaims(own?: Partial<Settings>, metrics?: Metrics, unready?: readonly string[]): Promise<RunningClaimService>;
+  startClaims(own?: Partial<Settings>, metrics?: Metrics, unready?: readonly string[]): Promise<AwaitedClaims>;
   startCoupons(): Promise<CouponsService>;
   /** Rows of the claim log: number and user. */
   claimRows(couponId: string): Promise<{ claimNo: number; userId: string }[]>;
@@ -104,7 +105,7 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
       });
       await startUntilEnd(claims);
       await whenUnready(claims, 'the claim service', unready);
-      return claims;
+      return awaited(claims);
     },
     startCoupons: async () => {
       const coupons = createCoupons({ settings, log });

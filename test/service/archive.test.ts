@@ -1,18 +1,18 @@
 // Archived coupons: what leaves Redis and what stays, who still gets which answer, and a crash between any two steps.
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import { archiveCoupon, readArchivable } from '../../coupons/archive.js';
 import type { ChangeContext } from '../../coupons/changes.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { couponKeys, shardOf } from '../../coupons/keys.js';
 import { Shards } from '../../coupons/shards.js';
 import { loadScripts } from '../../lua/scripts.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';
 
 let installation: Installation;
-let claims: ClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 let context: ChangeContext;
 

@@ -4,12 +4,12 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { beforeAll, expect, it } from 'vitest';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { couponKeys, shardOf } from '../../coupons/keys.js';
 import { ConfigurationError } from '../../platform/errors.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import { readSettings } from '../../platform/settings.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
@@ -27,7 +27,7 @@ interface Received {
 }
 
 let installation: Installation;
-let claims: ClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 let answer = 204;
 /** Every request, also those that were answered with an error. */

@@ -1,19 +1,19 @@
 // Reconciliation: what it repairs, in which direction only, and what the metrics tell of it. Real ledger, Redis and MariaDB.
 import { beforeAll, beforeEach, expect, it } from 'vitest';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { couponKeys, shardOf } from '../../coupons/keys.js';
 import { Metrics } from '../../platform/metrics/metrics.js';
 import { reconcileJob } from '../../workers/jobs/reconcile.js';
 import { Shards } from '../../coupons/shards.js';
 import { loadScripts } from '../../lua/scripts.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';
 
 let installation: Installation;
 let metrics: Metrics;
-let claims: ClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 
 beforeAll(async () => {

@@ -2,10 +2,11 @@
 // takes the address over; later it goes back. Nobody hears of a number twice, and no promise is forgotten.
 import { randomBytes } from 'node:crypto';
 import { beforeAll, expect, it } from 'vitest';
-import type { ClaimOutcome, ClaimService } from '../../cluster/claims/claim-service.js';
+import type { ClaimOutcome } from '../../cluster/claims/claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import type { Ack } from '../../coupons/definition.js';
 import { FaultProxy } from '../../verify/fault-proxy.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import { users } from '../harness/crowd.js';
 import type { Installation } from '../harness/installation.js';
@@ -22,7 +23,7 @@ let b: TestServer;
 let address: FaultProxy;
 let installation: Installation;
 let ledger: Awaited<ReturnType<Installation['startLedger']>>;
-let claims: ClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 
 beforeAll(async () => {

@@ -1,7 +1,6 @@
 // A return whose claim another ledger has in hand: two ledgers of one shard, the real reader and the real scripts, a real Redis
 // and a real MariaDB.
 import { beforeEach, expect, it } from 'vitest';
-import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import type { OutboxEntry, RawEntry } from '../../coupons/outbox.js';
@@ -15,6 +14,7 @@ import { createOutboxReaders } from '../../workers/ledger/outbox-reader.js';
 import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
 import type { WriteTask } from '../../workers/ledger/write.js';
 import { writeBatch } from '../../workers/ledger/write.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
@@ -23,7 +23,7 @@ import { waitFor } from '../harness/wait-for.js';
 const SHARD = 0;
 const EPOCH = 1;
 let installation: Installation;
-let claims: RunningClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 /** One for each ledger. */
 let ours: Connection;

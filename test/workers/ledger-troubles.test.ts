@@ -2,7 +2,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { beforeEach, expect, it } from 'vitest';
-import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { LEDGER_GROUP, outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShards } from '../../coupons/shards.js';
@@ -14,6 +13,7 @@ import { RebuildOvertaken } from '../../workers/ledger/rebuild/lease.js';
 import { rebuildShard } from '../../workers/ledger/rebuild/rebuild.js';
 import type { WriteTask } from '../../workers/ledger/write.js';
 import { writeBatch } from '../../workers/ledger/write.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
@@ -22,7 +22,7 @@ import { waitFor } from '../harness/wait-for.js';
 const SHARDS = 4;
 let installation: Installation;
 let ledger: Awaited<ReturnType<Installation['startLedger']>>;
-let claims: RunningClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 
 beforeEach(async () => {

@@ -1,9 +1,9 @@
 // The way of a claim from Redis to MySQL: the real ledger in this process, against a real Redis and a real MariaDB.
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { ClaimService } from '../../cluster/claims/claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { fenceKey, LEDGER_GROUP, outboxKey, shardOf } from '../../coupons/keys.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';
@@ -17,7 +17,7 @@ const users = (count: number, prefix = 'user') => Array.from({ length: count }, 
 describe('the ledger', () => {
   let installation: Installation;
   let ledger: Awaited<ReturnType<Installation['startLedger']>>;
-  let claims: ClaimService;
+  let claims: AwaitedClaims;
   let coupons: CouponsService;
   const outboxEmpty = () =>
     waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'the outbox to be empty' });

@@ -5,8 +5,7 @@ import { once } from 'node:events';
 import { readdir, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { ClaimOutcome, ClaimService } from '../../cluster/claims/claim-service.js';
-import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
+import type { ClaimOutcome } from '../../cluster/claims/claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { couponKeys, fenceKey, outboxKey, shardOf } from '../../coupons/keys.js';
 import { readShard } from '../../coupons/shards.js';
@@ -18,6 +17,7 @@ import { identify, thisProcess } from '../../platform/process-identity.js';
 import { whenRedisReady } from '../../platform/redis.js';
 import { Lease, RebuildOvertaken } from '../../workers/ledger/rebuild/lease.js';
 import { FaultProxy } from '../../verify/fault-proxy.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import type { Installation } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
@@ -28,7 +28,7 @@ import { waitFor } from '../harness/wait-for.js';
 const SHARDS = 2;
 let installation: Installation;
 let redisServer: TestServer;
-let claims: RunningClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 let ledger: Awaited<ReturnType<Installation['startLedger']>>;
 
@@ -51,7 +51,7 @@ async function installWith(
 const create = (couponId: string, total: number, returnable = false) =>
   coupons.create({ couponId, total, opensAt: null, closesAt: null, ack: 'redis', returnable });
 const users = (count: number, prefix = 'user') => Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
-const claimAll = (couponId: string, who: readonly string[], by: ClaimService = claims) =>
+const claimAll = (couponId: string, who: readonly string[], by: AwaitedClaims = claims) =>
   Promise.all(who.map((user) => by.claim(couponId, user)));
 const numbers = (outcomes: readonly ClaimOutcome[]) =>
   outcomes.map((outcome) => (outcome.status === 'refused' ? outcome.code : outcome.receipt.claimNo));
@@ -384,7 +384,7 @@ async function registrations(): Promise<number> {
 }
 
 /** A claim service whose way to MySQL can be cut. */
-async function startCutOffClaims(): Promise<{ proxy: FaultProxy; slow: ClaimService }> {
+async function startCutOffClaims(): Promise<{ proxy: FaultProxy; slow: AwaitedClaims }> {
   const url = new URL(installation.settings.mysqlUrl ?? '');
   const proxy = await startProxy(Number(url.port));
   url.port = String(proxy.port);
@@ -392,7 +392,7 @@ async function startCutOffClaims(): Promise<{ proxy: FaultProxy; slow: ClaimServ
 }
 
 /** A claim service whose way to Redis can be held up. */
-async function startSlowRedis(): Promise<{ proxy: FaultProxy; claims: ClaimService }> {
+async function startSlowRedis(): Promise<{ proxy: FaultProxy; claims: AwaitedClaims }> {
   const url = new URL(installation.settings.redisUrl ?? '');
   const proxy = await startProxy(Number(url.port));
   url.port = String(proxy.port);

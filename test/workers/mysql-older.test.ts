@@ -1,7 +1,6 @@
 // A MySQL that is older than Redis, an old backup say: refused, and said so, until the newer one is restored or Redis is emptied. On a
 // real Redis and a real MariaDB.
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import type { CouponsService } from '../../coupons/coupons.js';
 import { couponKeys, fenceKey, shardOf } from '../../coupons/keys.js';
 import { findMysqlOlder } from '../../coupons/mysql-age.js';
@@ -9,6 +8,7 @@ import { readShard, readShards } from '../../coupons/shards.js';
 import type { RowDataPacket } from '../../platform/mysql.js';
 import { inTransaction } from '../../platform/mysql.js';
 import { whenRedisReady } from '../../platform/redis.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import type { Installation, RunningLedger } from '../harness/installation.js';
 import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';
@@ -19,7 +19,7 @@ const FOUND_WITHIN_MS = 40_000;
 const OLDER = ['mysql_older_than_redis'];
 let installation: Installation;
 let ledger: RunningLedger;
-let claims: RunningClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 
 beforeEach(async () => {

@@ -1,7 +1,6 @@
 // A ledger that is held up, by an acknowledgement that does not come through or by MySQL, while others come: the real reader,
 // scripts and writes, a real Redis and a real MariaDB.
 import { beforeEach, expect, it } from 'vitest';
-import type { RunningClaimService } from '../../cluster/claims/redis-claim-service.js';
 import { LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
 import { loadScripts } from '../../lua/scripts.js';
 import { connectMysql } from '../../platform/mysql.js';
@@ -10,6 +9,7 @@ import { createOutboxReaders } from '../../workers/ledger/outbox-reader.js';
 import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
 import type { WriteTask } from '../../workers/ledger/write.js';
 import { writeBatch } from '../../workers/ledger/write.js';
+import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import { users } from '../harness/crowd.js';
 import { failingAt } from '../harness/failing-script.js';
@@ -20,7 +20,7 @@ import { waitFor } from '../harness/wait-for.js';
 const SHARD = 0;
 const EPOCH = 1;
 let installation: Installation;
-let claims: RunningClaimService;
+let claims: AwaitedClaims;
 let ledger: ShardLedger;
 let failing: boolean;
 /** Users of the batches that were written. */

@@ -1,9 +1,10 @@
 // Acknowledgement levels: a positive answer is given when the level is reached, and not before. Real Redis, replica, MySQL.
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { ClaimOutcome, ClaimService, ReturnOutcome } from '../../../cluster/claims/claim-service.js';
+import type { ClaimOutcome, ReturnOutcome } from '../../../cluster/claims/claim-service.js';
 import type { Ack } from '../../../coupons/definition.js';
 import { shardOf } from '../../../coupons/keys.js';
 import type { CouponsService } from '../../../coupons/coupons.js';
+import type { AwaitedClaims } from '../../harness/awaited-claims.js';
 import type { Installation } from '../../harness/installation.js';
 import { createInstallation } from '../../harness/installation.js';
 import { follow } from '../../harness/replica.js';
@@ -14,7 +15,7 @@ import { waitFor } from '../../harness/wait-for.js';
 let installation: Installation;
 let replica: TestServer;
 let ledger: Awaited<ReturnType<Installation['startLedger']>>;
-let claims: ClaimService;
+let claims: AwaitedClaims;
 let coupons: CouponsService;
 
 beforeAll(async () => {

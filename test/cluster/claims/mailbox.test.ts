@@ -21,8 +21,12 @@ function mailboxByHand(limits: Partial<MailboxLimits> = {}, hearing = HEARS_AT_O
       calls.push({ batch, answer, leave: done });
     });
   });
-  const put = (count: number) => Array.from({ length: count }, (_, i) => mailbox.put('sale', `user-${i}`));
-  return { mailbox, calls, put };
+  const putOne = (userId: string) =>
+    new Promise<ClaimOutcome>((answer) => {
+      mailbox.put('sale', userId, answer);
+    });
+  const put = (count: number) => Array.from({ length: count }, (_, i) => putOne(`user-${i}`));
+  return { mailbox, calls, put, putOne };
 }
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const sizes = (calls: readonly { batch: readonly unknown[] }[]) => calls.map(({ batch }) => batch.length);
@@ -128,9 +132,9 @@ describe('a mailbox', () => {
   });
 
   it('refuses as overloaded what is more than its depth', async () => {
-    const { mailbox, calls, put } = mailboxByHand({ depthMax: 3 });
+    const { calls, put, putOne } = mailboxByHand({ depthMax: 3 });
     const outcomes = put(3);
-    expect(await mailbox.put('sale', 'late')).toEqual({ status: 'refused', code: 'overloaded' });
+    expect(await putOne('late')).toEqual({ status: 'refused', code: 'overloaded' });
     await turn();
     calls[0]?.answer();
     expect(await Promise.all(outcomes)).toEqual(Array(3).fill(GRANTED));
@@ -156,14 +160,14 @@ describe('a mailbox', () => {
   });
 
   it('closes: answers what waits, awaits what is in flight, takes nothing more', async () => {
-    const { mailbox, calls, put } = mailboxByHand({ callsMax: 1, fullCallsMax: 1 });
+    const { mailbox, calls, put, putOne } = mailboxByHand({ callsMax: 1, fullCallsMax: 1 });
     const outcomes = put(12);
     await turn();
     let closed = false;
     const closing = mailbox.close().then(() => {
       closed = true;
     });
-    expect(await mailbox.put('sale', 'late')).toEqual({ status: 'refused', code: 'unavailable' });
+    expect(await putOne('late')).toEqual({ status: 'refused', code: 'unavailable' });
     await turn();
     expect(closed).toBe(false);
     calls[0]?.answer();

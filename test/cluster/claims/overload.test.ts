@@ -27,7 +27,7 @@ async function offer(perSecond: number, seconds: number, callMs: number, hearing
   const heard = new Map<string, { count: number; waitMaxMs: number }>();
   const ask = async (userId: string): Promise<void> => {
     const askedAt = performance.now();
-    const outcome = await mailbox.put('sale', userId);
+    const outcome = await new Promise<ClaimOutcome>((answer) => mailbox.put('sale', userId, answer));
     const what = outcome.status === 'refused' ? outcome.code : outcome.status;
     const { count, waitMaxMs } = heard.get(what) ?? { count: 0, waitMaxMs: 0 };
     heard.set(what, { count: count + 1, waitMaxMs: Math.max(waitMaxMs, performance.now() - askedAt) });

@@ -8,7 +8,13 @@ import type { HttpServerOptions } from '../../../cluster/http/http-server.js';
 import { HTTP_LIMITS } from '../../../cluster/http/limits.js';
 import type { HttpLimits } from '../../../cluster/http/limits.js';
 import { drain, listen } from '../../../cluster/http/listener.js';
-import type { ClaimOutcome, ClaimService, CouponView, ReturnOutcome } from '../../../cluster/claims/claim-service.js';
+import type {
+  Answer,
+  ClaimOutcome,
+  ClaimService,
+  CouponView,
+  ReturnOutcome,
+} from '../../../cluster/claims/claim-service.js';
 import type { ErrorCode } from '../../../platform/errors.js';
 import type { Log } from '../../../platform/log.js';
 import { readSettings } from '../../../platform/settings.js';
@@ -30,9 +36,13 @@ export class MapClaims implements ClaimService {
   /** What a claim waits for before it is decided. */
   gate: Promise<unknown> = Promise.resolve();
 
-  async claim(couponId: string, userId: string): Promise<ClaimOutcome> {
-    await this.gate;
+  claim(couponId: string, userId: string, answer: Answer): void {
     if (couponId === 'bug') throw new Error('a bug of the claim service');
+    this.decide(couponId, userId).then(answer, () => answer({ status: 'refused', code: 'internal' }));
+  }
+
+  async decide(couponId: string, userId: string): Promise<ClaimOutcome> {
+    await this.gate;
     const refusal = this.#refusal(couponId);
     if (refusal !== undefined) return refusal;
     const key = `${couponId} ${userId}`;
@@ -45,7 +55,7 @@ export class MapClaims implements ClaimService {
   }
 
   claimAll(couponId: string, userIds: readonly string[]): Promise<ClaimOutcome[]> {
-    return Promise.all(userIds.map((userId) => this.claim(couponId, userId)));
+    return Promise.all(userIds.map((userId) => this.decide(couponId, userId)));
   }
 
   receipt(couponId: string, userId: string): Promise<ClaimOutcome> {
