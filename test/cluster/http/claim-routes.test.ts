@@ -1,5 +1,5 @@
 // The public API's answers to good requests, and every refusal of the claim path as its problem document.
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ERRORS } from '../../../platform/errors.js';
 import type { ErrorCode } from '../../../platform/errors.js';
 import { startPublicApi } from './public-api.js';
@@ -138,6 +138,14 @@ test('a fault of the service is a 500 without a word about it, and the request i
   expect(problem).not.toHaveProperty('detail');
   const line = logged.find(({ requestId }) => requestId === problem['requestId']);
   expect(line?.['err']).toMatchObject({ message: 'a bug of the claim service', stack: expect.any(String) as string });
+});
+
+test('an answer that fails is an error of its own, and nobody else hears of it', async () => {
+  const receipt = { claimNo: 1, claimedAt: NaN, ack: 'fsync' as const };
+  const decide = vi.spyOn(claims, 'decide').mockResolvedValueOnce({ status: 'claimed', receipt });
+  expectProblem(await ask('POST', '/v1/coupons/open/claims', 'unlucky'), 'internal');
+  decide.mockRestore();
+  expect((await ask('POST', '/v1/coupons/open/claims', 'lucky')).status).toBe(201);
 });
 
 test('health and readiness', async () => {
