@@ -8,7 +8,12 @@ export interface AwaitedClaims extends Omit<RunningClaimService, 'claim'> {
 
 export function awaited(claims: RunningClaimService): AwaitedClaims {
   return {
-    claim: (couponId, userId) => new Promise((resolve) => claims.claim(couponId, userId, resolve)),
+    // Heard in a later turn of the loop, as over a connection: whoever asked again in the same turn would leave no other a turn
+    // while claims are refused at once.
+    claim: (couponId, userId) =>
+      new Promise((resolve) => {
+        claims.claim(couponId, userId, (outcome) => setImmediate(resolve, outcome));
+      }),
     claimAll: (couponId, userIds) => claims.claimAll(couponId, userIds),
     receipt: (couponId, userId) => claims.receipt(couponId, userId),
     returnClaim: (couponId, userId) => claims.returnClaim(couponId, userId),
