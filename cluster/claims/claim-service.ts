@@ -42,8 +42,9 @@ export interface CouponView {
 
 export interface ClaimService {
   /**
-   * `answer` hears the outcome, once, within the claim time limit, and never throws. Ids must be valid (coupons/ids.ts). A
-   * callback, because a promise for each claim costs as much as its look-up in Redis, and again when the diagnostics watch it
+   * `answer` hears the outcome, once, within the claim time limit, perhaps before this returns, and never throws. Whoever claims
+   * again in the same turn of the event loop leaves others none while claims are refused at once. Ids must be valid
+   * (coupons/ids.ts). A callback, because promises cost, and again when the diagnostics watch them
    * (docs/decisions/0016-claims-are-answered-by-callbacks.md).
    */
   claim(couponId: string, userId: string, answer: Answer): void;
