@@ -2,7 +2,7 @@
 // long enough does its actions once. A rule is armed again when its condition has ended. Bounded: so many actions an hour,
 // so many bytes of files (the oldest go). Runs in the diagnostics thread; touches its folder only.
 import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -13,6 +13,8 @@ const HOUR_MS = 3_600_000;
 const FOLDER_BYTES_MAX = 1024 ** 3;
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
+/** Of a file that is being written, or was when its process ended. */
+const DRAFT = '.part';
 const SUFFIXES: Readonly<Record<Action, string>> = {
   leaks: '.leaks.txt',
   async: '.async.pb.gz',
@@ -102,12 +104,13 @@ export class Collector {
     try {
       await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
       const body = await take(action);
-      if (body instanceof Readable) await pipeline(body, createWriteStream(file, { mode: FILE_MODE }));
-      else await writeFile(file, body, { mode: FILE_MODE });
+      if (body instanceof Readable) await pipeline(body, createWriteStream(file + DRAFT, { mode: FILE_MODE }));
+      else await writeFile(file + DRAFT, body, { mode: FILE_MODE });
+      await rename(file + DRAFT, file);
       tell(`"${rule.text}" holds; saved ${file}`);
       await this.#keepQuota();
     } catch (error) {
-      await rm(file, { force: true });
+      await rm(file + DRAFT, { force: true });
       tell(`"${rule.text}" holds; ${action} failed: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
@@ -116,7 +119,7 @@ export class Collector {
   async #keepQuota(): Promise<void> {
     const { folder, folderBytesMax = FOLDER_BYTES_MAX } = this.#options;
     const names = (await readdir(folder)).filter((name) =>
-      Object.values(SUFFIXES).some((suffix) => name.endsWith(suffix)),
+      Object.values(SUFFIXES).some((suffix) => name.endsWith(suffix) || name.endsWith(suffix + DRAFT)),
     );
     const files = await Promise.all(
       names.map(async (name) => {

@@ -5,7 +5,14 @@ import '../harness/no-leaks.js';
 
 it('gives what comes in time, and else the fallback', async () => {
   expect(await within(10_000, Promise.resolve('answer'), 'too late')).toBe('answer');
-  expect(await within(1, new Promise<string>(() => undefined), 'too late')).toBe('too late');
+  let answerLate = (): void => undefined;
+  const late = new Promise<string>((resolve) => {
+    answerLate = () => {
+      resolve('answer');
+    };
+  });
+  expect(await within(1, late, 'too late')).toBe('too late');
+  answerLate();
   await expect(within(10_000, Promise.reject(new Error('refused')), 'too late')).rejects.toThrow('refused');
 });
 

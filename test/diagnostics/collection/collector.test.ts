@@ -1,6 +1,7 @@
 // When evidence is saved: once per time that a condition holds, within the budget, into private files within the quota.
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Collector } from '../../../diagnostics/collection/collector.js';
 import type { CollectorOptions, Observation } from '../../../diagnostics/collection/collector.js';
@@ -78,6 +79,21 @@ describe('the collector', () => {
       expect.arrayContaining(['.leaks.txt', '.async.pb.gz']),
     );
     expect(await readdir(folder)).toHaveLength(2);
+  });
+
+  it('shows a file when all of it is there', async () => {
+    const body = new Readable({ read: () => undefined });
+    body.push('one half, ');
+    const watching = collector('heap>1MiB: snapshot', { take: () => Promise.resolve(body) });
+    const observed = watching.observe({ ...QUIET, at: 0 });
+    await waitFor(async () => (await readdir(folder).catch(() => [])).length === 1, { what: 'the file is begun' });
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/\.part$/)]);
+    body.push('and the other');
+    body.push(null);
+    await observed;
+    const [file = ''] = await readdir(folder);
+    expect(file).toMatch(/\.heapsnapshot$/);
+    expect(await readFile(join(folder, file), 'utf8')).toBe('one half, and the other');
   });
 
   it('goes on after an action that failed, and leaves no file of it', async () => {
