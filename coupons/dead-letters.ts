@@ -105,11 +105,11 @@ async function insertLetter(connection: Queryable, shard: number, { entry, reaso
 /** After the rows of what is settled are committed; `refused` is the rest of the same batch. */
 export async function deleteLetters(
   connection: Queryable,
-  settled: Iterable<OutboxEntry>,
+  settled: readonly OutboxEntry[],
   refused: readonly Refused[],
 ): Promise<void> {
   const kept = new Set(refused.map(({ entry }) => entry.letter));
-  const ids = [...settled].flatMap(({ letter }) => (letter === undefined || kept.has(letter) ? [] : letter));
+  const ids = settled.map(({ letter }) => letter).filter((letter) => letter !== undefined && !kept.has(letter));
   if (ids.length > 0) await connection.query<ResultSetHeader>('DELETE FROM dead_letter WHERE id IN (?)', [ids]);
 }
 

@@ -58,6 +58,25 @@ export function parseEntry(raw: RawEntry): readonly (OutboxEntry | PoisonEntry)[
   return fields?.[0] === 'kind' && fields[1] === 'grants' ? parseGrants(id, fields) : [parseSingle(raw)];
 }
 
+/**
+ * How much an entry holds, without taking it apart: what the length of `parseEntry` is, or, where something in it is wrong,
+ * no less.
+ */
+export function sizeOf([, fields]: RawEntry): number {
+  if (fields?.[0] !== 'kind' || fields[1] !== 'grants') return 1;
+  let size = 0;
+  for (let i = GRANTS_HEAD_LENGTH; i < fields.length; i += GRANTS_PART_LENGTH) {
+    size += linesOf(fields[i + GRANTS_PART_LENGTH - 1] ?? '');
+  }
+  return Math.max(1, size);
+}
+
+function linesOf(text: string): number {
+  let lines = 1;
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines++;
+  return lines;
+}
+
 function parseSingle([id, flat]: RawEntry): OutboxEntry | PoisonEntry {
   const fields = new Map<string, string>();
   for (let i = 0; i + 1 < (flat?.length ?? 0); i += 2) fields.set(flat?.[i] ?? '', flat?.[i + 1] ?? '');

@@ -12,7 +12,8 @@ import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import { acknowledge } from '../../workers/ledger/acknowledge.js';
 import { createOutboxReaders } from '../../workers/ledger/outbox-reader.js';
 import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
-import type { WriteTask } from '../../workers/ledger/write.js';
+import type { OutboxTask } from '../../workers/ledger/write-outbox.js';
+import { writeOutboxBatch } from '../../workers/ledger/write-outbox.js';
 import { writeBatch } from '../../workers/ledger/write.js';
 import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
@@ -59,12 +60,12 @@ async function startOurs(earlyAttemptsMax?: number): Promise<() => number> {
   const { redis, settings, log } = installation;
   const { ledgerWindow } = settings;
   let attempts = 0;
-  const write = (task: WriteTask) => {
+  const writeOutbox = (task: OutboxTask) => {
     attempts++;
-    return writeBatch(ours, task);
+    return writeOutboxBatch(ours, task);
   };
   const limit = earlyAttemptsMax === undefined ? {} : { earlyAttemptsMax };
-  const ledger = new ShardLedger(SHARD, { redis, scripts: loadScripts(), write, ledgerWindow, log, ...limit });
+  const ledger = new ShardLedger(SHARD, { redis, scripts: loadScripts(), writeOutbox, ledgerWindow, log, ...limit });
   const reading = connectRedis(settings.redisUrl ?? '', { kind: 'request', commandTimeoutMs: 10_000 }, log);
   await whenRedisReady(reading, 10_000);
   const readers = createOutboxReaders(reading, 'ours', [ledger], log);

@@ -5,7 +5,7 @@ import { loadScripts } from '../../lua/scripts.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import { createOutboxReaders } from '../../workers/ledger/outbox-reader.js';
 import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
-import type { WriteResult, WriteTask } from '../../workers/ledger/write.js';
+import type { OutboxResult, OutboxTask } from '../../workers/ledger/write-outbox.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import { createInstallation } from '../harness/installation.js';
 import { waitFor } from '../harness/wait-for.js';
@@ -33,18 +33,19 @@ it('does not wait for the other shards while one has no room', async () => {
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const write = async ({ entries }: WriteTask): Promise<WriteResult> => {
+  const writeOutbox = async ({ entries }: OutboxTask): Promise<OutboxResult> => {
     await released;
     return {
       status: 'written',
-      ids: entries.map(({ id }) => id),
+      ids: entries.map(([id]) => id),
       claims: 0,
       refused: [],
-      early: [],
-      ceilings: new Map(),
+      early: 0,
+      foreign: [],
+      coupons: new Map(),
     };
   };
-  const context = { redis, scripts: loadScripts(), write, ledgerWindow, log };
+  const context = { redis, scripts: loadScripts(), writeOutbox, ledgerWindow, log };
   const shards = [0, 1].map((shard) => new ShardLedger(shard, context));
   const reading = connectRedis(redisUrl, { kind: 'request', commandTimeoutMs: 10_000 }, log);
   await whenRedisReady(reading, 10_000);

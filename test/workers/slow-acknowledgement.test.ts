@@ -2,13 +2,14 @@
 // scripts and writes, a real Redis and a real MariaDB.
 import { beforeEach, expect, it } from 'vitest';
 import { LEDGER_GROUP, outboxKey } from '../../coupons/keys.js';
+import { parseEntry } from '../../coupons/outbox.js';
 import { loadScripts } from '../../lua/scripts.js';
 import { connectMysql } from '../../platform/mysql.js';
 import { connectRedis, whenRedisReady } from '../../platform/redis.js';
 import { createOutboxReaders } from '../../workers/ledger/outbox-reader.js';
 import { ShardLedger } from '../../workers/ledger/shard-ledger.js';
-import type { WriteTask } from '../../workers/ledger/write.js';
-import { writeBatch } from '../../workers/ledger/write.js';
+import type { OutboxTask } from '../../workers/ledger/write-outbox.js';
+import { writeOutboxBatch } from '../../workers/ledger/write-outbox.js';
 import type { AwaitedClaims } from '../harness/awaited-claims.js';
 import { atEndOfFile } from '../harness/cleanup.js';
 import { users } from '../harness/crowd.js';
@@ -49,17 +50,18 @@ beforeEach(async () => {
   batches = [];
   ids = [];
   mysqlIsThere = Promise.resolve();
-  const write = async (task: WriteTask) => {
-    ids.push(new Set(task.entries.map(({ id }) => id)));
+  const writeOutbox = async (task: OutboxTask) => {
+    ids.push(new Set(task.entries.map(([id]) => id)));
     await mysqlIsThere;
-    const result = await writeBatch(connection, task);
-    batches.push(task.entries.flatMap((entry) => (entry.kind === 'grant' ? [entry.userId] : [])));
+    const result = await writeOutboxBatch(connection, task);
+    const entries = task.entries.flatMap(parseEntry);
+    batches.push(entries.flatMap((entry) => (entry.kind === 'grant' ? [entry.userId] : [])));
     return result;
   };
   const scripts = loadScripts();
   const trouble = { ...scripts, acknowledge: failingAt(scripts.acknowledge, 1) };
   const context = {
-    ...{ redis, write, ledgerWindow, log },
+    ...{ redis, writeOutbox, ledgerWindow, log },
     get scripts() {
       return failing ? trouble : scripts;
     },

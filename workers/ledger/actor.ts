@@ -20,7 +20,7 @@ import { reconcileJob, watchReconciliation } from '../jobs/reconcile.js';
 import { retryDeadLettersJob } from '../jobs/retry-dead-letters.js';
 import { migrate } from '../migrations/migrate.js';
 import { backoff, pause } from './backoff.js';
-import { measuredWrite, watchOutbox, watchShards, watchWithheld, watchWriters } from './ledger-metrics.js';
+import { measuredWrites, watchOutbox, watchShards, watchWithheld, watchWriters } from './ledger-metrics.js';
 import type { OutboxReader } from './outbox-reader.js';
 import { createOutboxReaders } from './outbox-reader.js';
 import { checkServers } from './redis-check.js';
@@ -81,8 +81,7 @@ class LedgerActor implements Actor {
     const scripts = loadScripts();
     const consumer = consumerName(settings.dir, name);
     const { ledgerWindow } = settings;
-    const write = measuredWrite(this.#pool.write, metrics);
-    const shared = { redis: this.#redis, scripts, write, ledgerWindow, log };
+    const shared = { redis: this.#redis, scripts, ...measuredWrites(this.#pool, metrics), ledgerWindow, log };
     this.#shards = Array.from({ length: settings.shardCount }, (_, shard) => new ShardLedger(shard, shared));
     this.#readers = createOutboxReaders(this.#readingRedis, consumer, this.#shards, log);
     this.#watch = new ShardWatch({ ...shared, mysql: this.#mysql, owner: consumer }, consumer, this.#shards);

@@ -1,6 +1,7 @@
 // What the ledger counts and measures: rows on their way to MySQL, what waits in the outbox and for how long, the shards and
 // the writer threads. Looks at Redis and MySQL only when somebody asks for the metrics, and reads only.
 import { outboxKey } from '../../coupons/keys.js';
+import { sizeOf } from '../../coupons/outbox.js';
 import { readShards } from '../../coupons/shards.js';
 import { readWithheld } from '../../coupons/withheld.js';
 import type { Histogram, Metrics } from '../../platform/metrics/metrics.js';
@@ -8,7 +9,9 @@ import type { Pool } from '../../platform/mysql.js';
 import type { Redis } from '../../platform/redis.js';
 import { mastersOf } from '../../platform/redis.js';
 import type { ShardLedger } from './shard-ledger.js';
-import type { WriteEntries, WriterPool } from './writer-pool.js';
+import type { OutboxResult } from './write-outbox.js';
+import type { WriteResult } from './write.js';
+import type { WriteEntries, WriteOutbox, WriterPool } from './writer-pool.js';
 
 /** Seconds. One transaction of up to 2,000 rows. */
 const WRITE_DURATION_BUCKETS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -16,8 +19,14 @@ const BATCH_ROWS_BUCKETS = [1, 5, 10, 50, 100, 250, 500, 1_000, 2_000];
 const ENTRIES_HELP = 'Outbox entries that are not acknowledged; each holds up to 100 claims of one script call.';
 const SHARD_STATES = ['open', 'rebuilding', 'fenced'] as const;
 
-/** `write`, counted and timed. Counts what MySQL was found to hold after each write, so a batch that came twice counts twice. */
-export function measuredWrite(write: WriteEntries, metrics: Metrics): WriteEntries {
+/**
+ * The writes of a pool, counted and timed. Counts what MySQL was found to hold after each write, so a batch that came twice counts
+ * twice.
+ */
+export function measuredWrites(
+  pool: Pick<WriterPool, 'write' | 'writeOutbox'>,
+  metrics: Metrics,
+): { write: WriteEntries; writeOutbox: WriteOutbox } {
   const rows = metrics.counter('stampede_ledger_rows_total', 'Claims that MySQL was found to hold after a write.');
   const failures = metrics.counter('stampede_ledger_write_failures_total', 'Batches that MySQL did not take.');
   const duration = metrics.histogram(
@@ -25,24 +34,32 @@ export function measuredWrite(write: WriteEntries, metrics: Metrics): WriteEntri
     'One batch into MySQL, waiting for a thread included.',
     WRITE_DURATION_BUCKETS,
   );
-  const size: Histogram = metrics.histogram(
+  const sizes: Histogram = metrics.histogram(
     'stampede_ledger_batch_size',
     'Claims, returns and changes of one transaction.',
     BATCH_ROWS_BUCKETS,
   );
-  return async (task) => {
+  const measured = async <T extends WriteResult | OutboxResult>(size: number, write: () => Promise<T>): Promise<T> => {
     const startedAt = performance.now();
     try {
-      const result = await write(task);
+      const result = await write();
       if (result.status === 'written') rows.inc(result.claims);
       return result;
     } catch (error) {
       failures.inc();
       throw error;
     } finally {
-      size.observe(task.entries.length);
+      sizes.observe(size);
       duration.observe((performance.now() - startedAt) / 1_000);
     }
+  };
+  return {
+    write: (task) => measured(task.entries.length, () => pool.write(task)),
+    writeOutbox: (task) =>
+      measured(
+        task.entries.reduce((sum, raw) => sum + sizeOf(raw), 0),
+        () => pool.writeOutbox(task),
+      ),
   };
 }
 

@@ -50,13 +50,13 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   if (!(await writePart(connection, task, entries, outcome))) return STALE;
 
   const { inserted, uncertain } = outcome;
-  const settled = new Set([...inserted, ...(await readSettled(connection, uncertain))]);
+  const settled = new Set(await readSettled(connection, uncertain));
   const unsettled = uncertain.filter((entry) => !settled.has(entry));
   const early = task.leaveEarly === true ? await readEarly(connection, task.shard, unsettled) : new Set<OutboxEntry>();
   for (const entry of unsettled) {
     if (!early.has(entry)) refused.push({ entry, reason: 'MySQL holds something else' });
   }
-  await deleteLetters(connection, settled, refused);
+  await deleteLetters(connection, [...inserted, ...settled], refused);
   if (refused.length > 0) {
     const written = await underEpoch(connection, task, async () => {
       await writeLetters(connection, task.shard, refused);
@@ -64,15 +64,21 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
     });
     if (written === undefined) return STALE;
   }
-  const done = new Set([...settled, ...refused.map(({ entry }) => entry)]);
-  const claims = entries.filter((entry) => entry.kind === 'grant' && settled.has(entry)).length;
-  return { status: 'written', ids: idsDone(task.entries, done), claims, refused, early: [...early], ceilings };
+  const found = [...settled].filter(({ kind }) => kind === 'grant').length;
+  const claims = inserted.length + found;
+  return { status: 'written', ids: idsDone(task.entries, early), claims, refused, early: [...early], ceilings };
 }
 
-/** An entry of the stream may hold several claims: its id counts when all of them are done. */
-function idsDone(entries: WriteTask['entries'], done: ReadonlySet<OutboxEntry | PoisonEntry>): string[] {
-  const ids = new Set(entries.map(({ id }) => id));
-  for (const entry of entries) if (!done.has(entry)) ids.delete(entry.id);
+/** All but those left for later. An entry of the stream may hold several claims: its id counts when all of them are done. */
+function idsDone(entries: WriteTask['entries'], early: ReadonlySet<OutboxEntry>): string[] {
+  const ids = new Set<string>();
+  // Those of one entry stand side by side.
+  let last: string | undefined;
+  for (const { id } of entries) {
+    if (id !== last) ids.add(id);
+    last = id;
+  }
+  for (const { id } of early) ids.delete(id);
   return [...ids];
 }
 
@@ -96,12 +102,12 @@ async function writePart(
   outcome: Outcome,
 ): Promise<boolean> {
   const ceilings = ceilingsOf(entries, task.ledgerWindow);
-  let inserted: ReadonlySet<OutboxEntry>;
+  let inserted: readonly OutboxEntry[];
   try {
     const settled = await underEpoch(connection, task, async () => {
       const done = await settleEntries(connection, entries);
       await raiseCeilings(connection, ceilings);
-      return new Set(done);
+      return done;
     });
     if (settled === undefined) return false;
     inserted = settled;
@@ -119,7 +125,11 @@ async function writePart(
       (await writePart(connection, task, entries.slice(middle), outcome))
     );
   }
-  for (const entry of entries) (inserted.has(entry) ? outcome.inserted : outcome.uncertain).push(entry);
+  for (const entry of inserted) outcome.inserted.push(entry);
+  if (inserted.length < entries.length) {
+    const known = new Set(inserted);
+    for (const entry of entries) if (!known.has(entry)) outcome.uncertain.push(entry);
+  }
   for (const [couponId, ceiling] of ceilings) {
     outcome.ceilings.set(couponId, Math.max(ceiling, outcome.ceilings.get(couponId) ?? 0));
   }

@@ -3,16 +3,20 @@ import type { EventLoopUtilization } from 'node:perf_hooks';
 import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { packagePath } from '../../platform/package-root.js';
+import type { OutboxResult, OutboxTask } from './write-outbox.js';
 import type { WriteResult, WriteTask } from './write.js';
 import type { WriterThreadData } from './writer-thread.js';
 
-/** Settles one batch; rejects with whatever MySQL or the connection said. */
+/** Writes one batch of the outbox; rejects with whatever MySQL or the connection said. */
+export type WriteOutbox = (task: OutboxTask) => Promise<OutboxResult>;
+
+/** The same for claims, returns and changes that a rebuild has chosen. */
 export type WriteEntries = (task: WriteTask) => Promise<WriteResult>;
 
 export type WrittenBatch = Extract<WriteResult, { status: 'written' }>;
 
 export class WriterPool {
-  readonly #pool: Piscina<WriteTask, WriteResult>;
+  readonly #pool: Piscina;
   /** As of the last `load()`. */
   readonly #seen = new WeakMap<Worker, EventLoopUtilization>();
 
@@ -20,7 +24,7 @@ export class WriterPool {
   constructor(options: WriterThreadData & { threads: number; queueMax: number }) {
     const { mysqlUrl, recorded } = options;
     const workerData: WriterThreadData = { mysqlUrl, recorded };
-    this.#pool = new Piscina<WriteTask, WriteResult>({
+    this.#pool = new Piscina({
       filename: packagePath('dist', 'workers', 'ledger', 'writer-thread.js'),
       minThreads: options.threads,
       maxThreads: options.threads,
@@ -31,7 +35,9 @@ export class WriterPool {
     });
   }
 
-  readonly write: WriteEntries = (task) => this.#pool.run(task);
+  readonly writeOutbox: WriteOutbox = (task) => this.#pool.run(task, { name: 'writeOutbox' });
+
+  readonly write: WriteEntries = (task) => this.#pool.run(task, { name: 'write' });
 
   /** Batches that wait for a thread, and how busy each thread was since the last call. */
   load(): { queueSize: number; utilizations: number[] } {

@@ -4,6 +4,8 @@ import { workerData } from 'piscina';
 import { startDiagnostics } from '../../diagnostics/start.js';
 import type { Connection } from '../../platform/mysql.js';
 import { connectMysql } from '../../platform/mysql.js';
+import type { OutboxResult, OutboxTask } from './write-outbox.js';
+import { writeOutboxBatch } from './write-outbox.js';
 import type { WriteResult, WriteTask } from './write.js';
 import { writeBatch } from './write.js';
 
@@ -21,12 +23,12 @@ class WriterThread {
     this.#mysqlUrl = mysqlUrl;
   }
 
-  async write(task: WriteTask): Promise<WriteResult> {
+  async with<T>(write: (connection: Connection) => Promise<T>): Promise<T> {
     if (this.#connection === undefined || this.#connection.destroyed) {
       this.#connection = await connectMysql(this.#mysqlUrl);
     }
     try {
-      return await writeBatch(this.#connection, task);
+      return await write(this.#connection);
     } catch (error) {
       this.#connection.destroy();
       this.#connection = undefined;
@@ -39,4 +41,8 @@ const { mysqlUrl, recorded } = workerData as WriterThreadData;
 if (recorded) startDiagnostics();
 const thread = new WriterThread(mysqlUrl);
 
-export default (task: WriteTask): Promise<WriteResult> => thread.write(task);
+// The names by which writer-pool.ts asks for them.
+export const writeOutbox = (task: OutboxTask): Promise<OutboxResult> =>
+  thread.with((connection) => writeOutboxBatch(connection, task));
+export const write = (task: WriteTask): Promise<WriteResult> =>
+  thread.with((connection) => writeBatch(connection, task));
