@@ -200,7 +200,7 @@ function resultOf(
         ],
         notes: [
           `${count} rounds in turns; ${ROWS_PER_STATEMENT} rows a statement, one connection, the same server and the same keys.`,
-          'The ledger also reads the outbox, raises ceilings, reads every row back and takes the entries out of the outbox.',
+          'The ledger also reads the outbox, raises ceilings and takes the entries out of the outbox.',
         ],
       },
     ],

@@ -1,7 +1,7 @@
 // Rows of coupon_claim_log: how a batch of grants and returns gets in exactly once, and how it is read back. MySQL only; the caller
 // holds the transaction.
 import type { Queryable, ResultSetHeader, RowDataPacket } from '../platform/mysql.js';
-import { ER_DUP_ENTRY, mysqlErrno } from '../platform/mysql.js';
+import { ER_DUP_ENTRY, escape, mysqlErrno } from '../platform/mysql.js';
 import type { ClaimFilter, ClaimRow } from './coupons.js';
 
 export interface Grant {
@@ -48,18 +48,29 @@ export async function insertGrants<T extends Grant>(
  */
 async function insertRows<T extends Grant>(connection: Queryable, grants: readonly T[]): Promise<readonly T[]> {
   if (grants.length === 0) return [];
-  // Text is the cheapest to put into a statement, and arrives as the bytes it is made of. Many claims share a time.
-  let at: number | undefined;
-  let claimedAt = '';
-  const rows = grants.map((grant) => {
-    if (grant.at !== at) [at, claimedAt] = [grant.at, timeText(grant.at)];
-    return [grant.couponId, grant.claimNo, grant.userId, claimedAt, grant.epoch];
-  });
-  const [{ affectedRows, warningStatus }] = await connection.query<ResultSetHeader>(
-    'INSERT INTO coupon_claim_log (coupon_id, claim_no, user_id, claimed_at, epoch) VALUES ?',
-    [rows],
-  );
+  const [{ affectedRows, warningStatus }] = await connection.query<ResultSetHeader>(insertStatement(grants));
   return affectedRows === grants.length && warningStatus === 0 ? grants : [];
+}
+
+/**
+ * The statement as text, with every user as a string, which arrives as the bytes it is made of. What many claims share is made once:
+ * half of the price of mysql2's own lists of rows.
+ */
+function insertStatement(grants: readonly Grant[]): string {
+  let [couponId, at, epoch]: [string?, number?, number?] = [];
+  let [before, after] = ['', ''];
+  const rows = grants.map((grant) => {
+    if (grant.couponId !== couponId) {
+      couponId = grant.couponId;
+      before = `(${escape(couponId)},`;
+    }
+    if (grant.at !== at || grant.epoch !== epoch) {
+      ({ at, epoch } = grant);
+      after = `,'${timeText(at)}',${epoch})`;
+    }
+    return `${before}${grant.claimNo},${escape(grant.userId)}${after}`;
+  });
+  return `INSERT INTO coupon_claim_log (coupon_id, claim_no, user_id, claimed_at, epoch) VALUES ${rows.join(',')}`;
 }
 
 /** Epoch milliseconds as MySQL writes a time in UTC. */

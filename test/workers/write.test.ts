@@ -92,6 +92,28 @@ describe('a batch', () => {
     expect(times.map((row) => (row['claimed_at'] as Date).getTime())).toEqual([AT]);
   });
 
+  it('is written with the coupon, time and epoch of each claim, whatever its neighbours have', async () => {
+    const claims = [
+      ['first', 1, AT, 5],
+      ['first', 2, AT, 4],
+      ['sale', 1, AT, 4],
+      ['sale', 2, AT + 1, 4],
+      ['sale', 3, AT, 5],
+    ] as const;
+    await write(claims.map(([couponId, no, at, epoch]) => ({ ...grant(no, `user-${no}`, couponId), at, epoch })));
+    const [found] = await pool.query<RowDataPacket[]>(
+      'SELECT coupon_id, claim_no, claimed_at, epoch FROM coupon_claim_log ORDER BY coupon_id, claim_no',
+    );
+    expect(
+      found.map((row) => [
+        String(row['coupon_id']),
+        Number(row['claim_no']),
+        (row['claimed_at'] as Date).getTime(),
+        Number(row['epoch']),
+      ]),
+    ).toEqual(claims);
+  });
+
   it('is written with the bytes of its users, whatever they are', async () => {
     const userIds = ["o'hara", '\\', '"%_?', 'zoë', '日本 🎟️', 'x\u00a0 '];
     await write(userIds.map((userId, i) => grant(i + 1, userId)));
