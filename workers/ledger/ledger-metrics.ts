@@ -31,12 +31,12 @@ export function measuredWrites(
   const failures = metrics.counter('stampede_ledger_write_failures_total', 'Batches that MySQL did not take.');
   const duration = metrics.histogram(
     'stampede_ledger_write_duration_seconds',
-    'One batch into MySQL, waiting for a thread included.',
+    'One batch into MySQL, waiting for company and for a thread included.',
     WRITE_DURATION_BUCKETS,
   );
   const sizes: Histogram = metrics.histogram(
     'stampede_ledger_batch_size',
-    'Claims, returns and changes of one transaction.',
+    'Claims, returns and changes of one batch, which is of one shard; several batches may share a transaction.',
     BATCH_ROWS_BUCKETS,
   );
   const measured = async <T extends WriteResult | OutboxResult>(size: number, write: () => Promise<T>): Promise<T> => {

@@ -136,7 +136,8 @@ async function writePart(
   return true;
 }
 
-function ceilingsOf(entries: readonly OutboxEntry[], ledgerWindow: number): Map<string, number> {
+/** The highest number that each coupon may hand out once these are committed. */
+export function ceilingsOf(entries: readonly OutboxEntry[], ledgerWindow: number): Map<string, number> {
   const ceilings = new Map<string, number>();
   for (const entry of entries) {
     if (entry.kind !== 'grant') continue;

@@ -3,6 +3,7 @@ import type { EventLoopUtilization } from 'node:perf_hooks';
 import type { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { packagePath } from '../../platform/package-root.js';
+import { GroupCommit } from './group-commit.js';
 import type { OutboxResult, OutboxTask } from './write-outbox.js';
 import type { WriteResult, WriteTask } from './write.js';
 import type { WriterThreadData } from './writer-thread.js';
@@ -17,6 +18,7 @@ export type WrittenBatch = Extract<WriteResult, { status: 'written' }>;
 
 export class WriterPool {
   readonly #pool: Piscina;
+  readonly #groups: GroupCommit;
   /** As of the last `load()`. */
   readonly #seen = new WeakMap<Worker, EventLoopUtilization>();
 
@@ -33,13 +35,20 @@ export class WriterPool {
       atomics: 'disabled',
       workerData,
     });
+    this.#groups = new GroupCommit(
+      {
+        together: (tasks) => this.#pool.run(tasks, { name: 'writeTogether' }),
+        alone: (task) => this.#pool.run(task, { name: 'writeOutbox' }),
+      },
+      options.threads,
+    );
   }
 
-  readonly writeOutbox: WriteOutbox = (task) => this.#pool.run(task, { name: 'writeOutbox' });
+  readonly writeOutbox: WriteOutbox = (task) => this.#groups.write(task);
 
   readonly write: WriteEntries = (task) => this.#pool.run(task, { name: 'write' });
 
-  /** Batches that wait for a thread, and how busy each thread was since the last call. */
+  /** Batches that wait for a thread, or for company, and how busy each thread was since the last call. */
   load(): { queueSize: number; utilizations: number[] } {
     const utilizations = this.#pool.threads.map((thread) => {
       const now = thread.performance.eventLoopUtilization();
@@ -48,7 +57,7 @@ export class WriterPool {
       // Below 0 while the thread's loop has not begun to turn.
       return Math.max(0, utilization);
     });
-    return { queueSize: this.#pool.queueSize, utilizations };
+    return { queueSize: this.#pool.queueSize + this.#groups.waiting, utilizations };
   }
 
   /** Ends the threads. Batches must be settled by now: a task that is aborted takes its thread down in mid-write. */

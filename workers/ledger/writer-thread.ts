@@ -6,6 +6,7 @@ import type { Connection } from '../../platform/mysql.js';
 import { connectMysql } from '../../platform/mysql.js';
 import type { OutboxResult, OutboxTask } from './write-outbox.js';
 import { writeOutboxBatch } from './write-outbox.js';
+import { writeTogether as writeAllTogether } from './write-together.js';
 import type { WriteResult, WriteTask } from './write.js';
 import { writeBatch } from './write.js';
 
@@ -44,5 +45,7 @@ const thread = new WriterThread(mysqlUrl);
 // The names by which writer-pool.ts asks for them.
 export const writeOutbox = (task: OutboxTask): Promise<OutboxResult> =>
   thread.with((connection) => writeOutboxBatch(connection, task));
+export const writeTogether = (tasks: readonly OutboxTask[]): Promise<readonly OutboxResult[] | undefined> =>
+  thread.with((connection) => writeAllTogether(connection, tasks));
 export const write = (task: WriteTask): Promise<WriteResult> =>
   thread.with((connection) => writeBatch(connection, task));

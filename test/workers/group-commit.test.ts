@@ -1,0 +1,164 @@
+// When batches are written together and when each alone, with a writer that the test answers by hand, in virtual time.
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { RawEntry } from '../../coupons/outbox.js';
+import { GroupCommit } from '../../workers/ledger/group-commit.js';
+import type { OutboxResult, OutboxTask } from '../../workers/ledger/write-outbox.js';
+import '../harness/no-leaks.js';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** The longest time that a batch waits for company. */
+const PACE_MS = 25;
+/** What an answer sets going looks again one turn later. */
+const turn = async () => {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
+};
+const RESULT = {
+  status: 'written',
+  ids: [],
+  coupons: new Map(),
+  foreign: [],
+  claims: 0,
+  refused: [],
+  early: 0,
+} as const;
+const resultOf = ({ shard }: OutboxTask): OutboxResult => ({ ...RESULT, claims: shard });
+
+function taskOf(shard: number, claims = 1): OutboxTask {
+  const users = Array.from({ length: claims }, (_, i) => `u${i}`).join('\n');
+  const fields = [
+    'kind',
+    'grants',
+    'at',
+    '1',
+    'epoch',
+    '1',
+    'coupon',
+    'sale',
+    'numbers',
+    `1-${claims}`,
+    'users',
+    users,
+  ];
+  const entry: RawEntry = ['1-0', fields];
+  return { shard, epoch: 1, entries: [entry], ledgerWindow: 1 };
+}
+
+function byHand(threads = 2) {
+  type Answer = (results: readonly OutboxResult[] | undefined | Error) => void;
+  const calls: { shards: readonly number[]; answer: Answer }[] = [];
+  const call = (tasks: readonly OutboxTask[]) =>
+    new Promise<readonly OutboxResult[] | undefined>((resolve, reject) => {
+      const answer: Answer = (results) => (results instanceof Error ? reject(results) : resolve(results));
+      calls.push({ shards: tasks.map(({ shard }) => shard), answer });
+    });
+  const alone = async (task: OutboxTask) => {
+    const [result] = (await call([task])) ?? [];
+    if (result === undefined) throw new Error('nothing was answered');
+    return result;
+  };
+  const commit = new GroupCommit({ together: call, alone }, threads);
+  const write = (...shards: number[]) => shards.map((shard) => commit.write(taskOf(shard)));
+  return { commit, calls, write };
+}
+const shardsOf = (calls: readonly { shards: readonly number[] }[]) => calls.map(({ shards }) => shards);
+
+it('writes at once what comes in one turn after a pause, all of it together, and answers each its own', async () => {
+  const { calls, write } = byHand();
+  const results = write(3, 1, 2);
+  await turn();
+  expect(shardsOf(calls)).toEqual([[3, 1, 2]]);
+  calls[0]?.answer([3, 1, 2].map((shard) => resultOf(taskOf(shard))));
+  expect((await Promise.all(results)).map((result) => 'claims' in result && result.claims)).toEqual([3, 1, 2]);
+});
+
+it('lets what comes on the heels of a group wait for company, and no longer, also while that group takes its time', async () => {
+  const { commit, calls, write } = byHand();
+  const first = write(1);
+  await turn();
+  const others = write(2);
+  await turn();
+  vi.advanceTimersByTime(PACE_MS / 2);
+  others.push(...write(3));
+  await turn();
+  expect(shardsOf(calls)).toEqual([[1]]);
+  expect(commit.waiting).toBe(2);
+  vi.advanceTimersByTime(PACE_MS / 2 + 1);
+  await turn();
+  expect(shardsOf(calls)).toEqual([[1], [2, 3]]);
+  calls[1]?.answer([2, 3].map((shard) => resultOf(taskOf(shard))));
+  calls[0]?.answer([resultOf(taskOf(1))]);
+  expect(await Promise.all([...first, ...others])).toHaveLength(3);
+});
+
+it('does not let a transaction wait that is worth its price, makes none larger than that, and no more of them than there are threads', async () => {
+  const { commit, calls } = byHand(2);
+  const results = [1, 2, 3, 4, 5].map((shard) => commit.write(taskOf(shard, 900)));
+  await turn();
+  expect(shardsOf(calls)).toEqual([
+    [1, 2],
+    [3, 4],
+  ]);
+  calls[1]?.answer([3, 4].map((shard) => resultOf(taskOf(shard))));
+  await turn();
+  expect(shardsOf(calls)).toEqual([[1, 2], [3, 4], [5]]);
+  calls[0]?.answer([1, 2].map((shard) => resultOf(taskOf(shard))));
+  calls[2]?.answer([resultOf(taskOf(5))]);
+  expect(await Promise.all(results)).toHaveLength(5);
+});
+
+it('writes each alone when they cannot be written together, and keeps the one that fails away from the others until it succeeds', async () => {
+  const { calls, write } = byHand();
+  const next = async () => {
+    vi.advanceTimersByTime(PACE_MS);
+    await turn();
+  };
+  const [one, two] = write(1, 2);
+  await turn();
+  calls[0]?.answer(undefined);
+  await turn();
+  expect(shardsOf(calls)).toEqual([[1, 2], [1], [2]]);
+  calls[1]?.answer(new Error('a lock is held'));
+  calls[2]?.answer([resultOf(taskOf(2))]);
+  await expect(one).rejects.toThrow('a lock is held');
+  expect(await two).toEqual(resultOf(taskOf(2)));
+
+  const again = write(2, 1, 3);
+  await next();
+  await next();
+  await next();
+  expect(shardsOf(calls.slice(3))).toEqual([[2], [1]]);
+  calls[4]?.answer([resultOf(taskOf(1))]);
+  calls[3]?.answer([resultOf(taskOf(2))]);
+  await next();
+  expect(shardsOf(calls.slice(5))).toEqual([[3]]);
+  calls[5]?.answer([resultOf(taskOf(3))]);
+  await Promise.all(again);
+  const healed = write(1, 2);
+  await next();
+  expect(shardsOf(calls.slice(6))).toEqual([[1, 2]]);
+  calls[6]?.answer([1, 2].map((shard) => resultOf(taskOf(shard))));
+  await Promise.all(healed);
+});
+
+it('tells all of a group when it fails, and goes on', async () => {
+  const { calls, write } = byHand();
+  const failing = write(1, 2);
+  await turn();
+  calls[0]?.answer(new Error('connection lost'));
+  for (const result of await Promise.allSettled(failing)) expect(result.status).toBe('rejected');
+  const retried = write(1, 2);
+  vi.advanceTimersByTime(PACE_MS);
+  await turn();
+  expect(shardsOf(calls)).toEqual([
+    [1, 2],
+    [1, 2],
+  ]);
+  calls[1]?.answer([1, 2].map((shard) => resultOf(taskOf(shard))));
+  expect(await Promise.all(retried)).toHaveLength(2);
+});
