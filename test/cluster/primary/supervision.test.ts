@@ -7,10 +7,10 @@ import { waitFor } from '../../harness/wait-for.js';
 import { startInstance } from './instance.js';
 
 describe('a worker', () => {
-  it('of role http runs with a large nursery, the others as Node has it', async () => {
+  it('of role http runs with a large nursery and without guesses of what will live long, the others as Node has it', async () => {
     const instance = await startInstance({ httpWorkers: 1 });
     await instance.whenAllReady();
-    const wanted = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
+    const wanted = ['--max-semi-space-size=64', '--min-semi-space-size=64', '--no-allocation-site-pretenuring'];
     const large = instance.processes().filter(({ pid }) => {
       const given = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
       return wanted.every((option) => given.includes(option));
