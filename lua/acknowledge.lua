@@ -53,7 +53,9 @@ for _, coupon in ipairs(coupons) do
     redis.call('HSET', coupon.coupon_key, 'ceiling', string.format('%.0f', coupon.ceiling))
   end
   -- Never more than are on their way: a return that was a dead letter may come twice, and a rebuild may have counted it.
-  returned = math.min(returned, tonumber(redis.call('HGET', coupon.coupon_key, 'returning')) or 0)
+  if returned > 0 then
+    returned = math.min(returned, tonumber(redis.call('HGET', coupon.coupon_key, 'returning')) or 0)
+  end
   if returned > 0 then
     redis.call('HINCRBY', coupon.coupon_key, 'returning', -returned)
     redis.call('INCRBY', coupon.stock_key, returned)

@@ -15,7 +15,7 @@
 
 local open, clock = fence_stands(KEYS[1], 'open', ARGV[1])
 if not open then return FENCED end
-local coupon, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+local coupon, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4], 'whole')
 if code == FENCED then fence_damaged(KEYS[1]) end
 if code == ARCHIVED then return 0 end
 if not coupon then return code end

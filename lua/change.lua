@@ -23,7 +23,7 @@ if not version or not delta or not ceiling or not ARGV[10] then return redis.err
 
 local open, clock = fence_stands(fence_key, 'open', epoch)
 if not open then return { FENCED, 0 } end
-local coupon, code = read_coupon(fence_key, coupon_id, coupon_key, stock_key, KEYS[5])
+local coupon, code = read_coupon(fence_key, coupon_id, coupon_key, stock_key, KEYS[5], 'whole')
 if code == FENCED or outbox_is_lost(outbox_key) then
   fence_damaged(fence_key)
   return { FENCED, 0 }

@@ -13,7 +13,7 @@
 -- @include outbox
 
 if not fence_stands(KEYS[1], 'open', ARGV[1]) then return FENCED end
-local _, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+local _, code = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4], 'whole')
 if code ~= FENCED and not outbox_is_lost(KEYS[5]) then return 0 end
 fence_damaged(KEYS[1])
 return FENCED

@@ -23,7 +23,7 @@ if not user then return redis.error_reply('ERR return: an argument is missing') 
 
 local open, clock = fence_stands(fence_key, 'open', epoch)
 if not open then return { FENCED } end
-local coupon, code = read_coupon(fence_key, coupon_id, KEYS[3], KEYS[4], KEYS[5])
+local coupon, code = read_coupon(fence_key, coupon_id, KEYS[3], KEYS[4], KEYS[5], 'whole')
 if code == FENCED or outbox_is_lost(KEYS[2]) then
   fence_damaged(fence_key)
   return { FENCED }

@@ -14,7 +14,7 @@
 
 local open, clock = fence_stands(KEYS[1], 'open', ARGV[1])
 if not open then return { FENCED } end
-local coupon, code, archived = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+local coupon, code, archived = read_coupon(KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4], 'whole')
 if archived then
   coupon = archived
   coupon.stock = coupon.total - (coupon.highest - coupon.voids - coupon.returned) - coupon.withheld

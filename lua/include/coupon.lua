@@ -1,10 +1,11 @@
--- Reads what decides about a coupon and checks that its three keys agree. Needs codes and fence.
+-- Reads what decides about a claim and checks that the coupon's three keys agree. Needs codes and fence. `whole`: reads what only
+-- other operations need, too; a claim does without, for a field costs 0.2 µs for each coupon of a batch.
 -- Answers a table, or nil and UNKNOWN_COUPON, COUPON_CLOSED, FENCED (a key was lost) or ARCHIVED, which has the table third,
 -- without stock: its claims are in MySQL alone.
-local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_key)
+local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_key, whole)
   local fields = redis.call(
-    'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'total', 'outcome',
-    'returned', 'returning', 'returnable', 'voids', 'withheld', 'archived'
+    'HMGET', coupon_key, 'version', 'paused', 'opens_at', 'closes_at', 'highest', 'ceiling', 'ack', 'returning', 'voids',
+    'withheld', 'archived'
   )
   if not fields[1] then
     local loaded = redis.call('HGET', fence_key, 'coupon:' .. coupon_id)
@@ -20,23 +21,26 @@ local function read_coupon(fence_key, coupon_id, coupon_key, stock_key, claimed_
     highest = tonumber(fields[5]),
     ceiling = tonumber(fields[6]),
     ack = fields[7],
-    total = tonumber(fields[8]),
-    outcome = tonumber(fields[9]),
-    -- Claims given back, and those of them whose units come back to stock when MySQL has committed the return.
-    returned = tonumber(fields[10]),
-    returning = tonumber(fields[11]),
-    returnable = fields[12] == '1',
+    -- Claims given back whose units come back to stock when MySQL has committed the return.
+    returning = tonumber(fields[8]),
     -- Numbers up to the highest that nobody has, and those of them whose units are kept back.
-    voids = tonumber(fields[13]),
-    withheld = tonumber(fields[14]),
+    voids = tonumber(fields[9]),
+    withheld = tonumber(fields[10]),
     stock = tonumber(redis.call('GET', stock_key)),
   }
-  -- Every number handed out and not void belongs to one user: a hash with another count has lost or gained somebody.
-  if not (coupon.version and coupon.highest and coupon.ceiling and coupon.ack and coupon.total and coupon.outcome)
-    or not (coupon.returned and coupon.returning and fields[12] and coupon.voids and coupon.withheld) then
+  if not (coupon.version and coupon.highest and coupon.ceiling and coupon.ack)
+    or not (coupon.returning and coupon.voids and coupon.withheld) then
     return nil, FENCED
   end
-  if fields[15] then return nil, ARCHIVED, coupon end
+  if whole then
+    local rest = redis.call('HMGET', coupon_key, 'total', 'outcome', 'returned', 'returnable')
+    coupon.total, coupon.outcome = tonumber(rest[1]), tonumber(rest[2])
+    -- All claims given back.
+    coupon.returned, coupon.returnable = tonumber(rest[3]), rest[4] == '1'
+    if not (coupon.total and coupon.outcome and coupon.returned and rest[4]) then return nil, FENCED end
+  end
+  if fields[11] then return nil, ARCHIVED, coupon end
+  -- Every number handed out and not void belongs to one user: a hash with another count has lost or gained somebody.
   if not coupon.stock
     or redis.call('HLEN', claimed_key) ~= coupon.highest - coupon.voids then
     return nil, FENCED
