@@ -317,6 +317,17 @@ describe('the fence refuses', () => {
     },
   );
 
+  it.each(['total', 'outcome', 'returned', 'returnable'])(
+    'to change or to give back a claim of a coupon that has lost its %s, which no claim reads',
+    async (field) => {
+      await redis.hdel(shard.keys('sale').coupon, field);
+      expect(await shard.claim('sale', 'zoe')).toMatchObject([{ code: CODE.CLAIMED }]);
+      expect(await shard.view('sale')).toEqual([CODE.FENCED]);
+      expect(await shard.returnClaim('sale', 'ann')).toEqual([CODE.FENCED]);
+      expect(await redis.hget(shard.fence, 'state')).toBe('damaged');
+    },
+  );
+
   it('a shard with a receipt that cannot be read, before it writes anything', async () => {
     await redis.hset(shard.keys('sale').claimedUser, 'ann', 'nonsense');
     expect(await shard.claimBatch([['sale', ['zoe', 'ann']]])).toBe(CODE.FENCED);
