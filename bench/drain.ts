@@ -1,7 +1,7 @@
 // The part `drain`: how fast the ledger takes a full outbox to MySQL, against mysql2 alone. A lock on the shard's row, which
 // every batch of the ledger shares, holds the ledger back while claims are made; when it is let go, the clock runs until the
-// outbox is empty. In turns with it mysql2 alone inserts as many rows of the same size, as many in a statement, over one
-// connection into the same server (MultiRowInsert): one coupon is one shard, and a shard writes one batch at a time.
+// outbox is empty. In turns with it mysql2 alone inserts as many rows of the same size over one connection into the
+// same server (MultiRowInsert): one coupon is one shard, and a shard writes one batch at a time.
 import { setTimeout as delay } from 'node:timers/promises';
 import { outboxKey, shardOf } from '../coupons/keys.js';
 import type { RawEntry } from '../coupons/outbox.js';
@@ -26,7 +26,7 @@ import { spreadOf } from './statistics.js';
 
 const SCALES = { full: { rows: 100_000 }, short: { rows: 4_000 } } as const;
 
-/** As many as the ledger writes in one statement (workers/ledger/shard-ledger.ts). */
+/** Of mysql2 alone. It is no faster with more (part `raw`). */
 const ROWS_PER_STATEMENT = 2_000;
 /** The outbox is filled by the batch endpoint: how is not measured, and the ledger is held back no longer than it has to be. */
 const CLAIMS_PER_REQUEST = 500;
@@ -199,7 +199,7 @@ function resultOf(
           both('MariaDB, µs of CPU per row', 1, ({ cpuMicros }) => microsOf(cpuMicros, 'mariadb')),
         ],
         notes: [
-          `${count} rounds in turns; ${ROWS_PER_STATEMENT} rows a statement, one connection, the same server and the same keys.`,
+          `${count} rounds in turns; mysql2: ${ROWS_PER_STATEMENT} rows a statement; one connection, the same server and the same keys.`,
           'The ledger also reads the outbox, raises ceilings and takes the entries out of the outbox.',
         ],
       },

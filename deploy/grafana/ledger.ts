@@ -107,7 +107,7 @@ export const LEDGER: Dashboard = {
         },
         {
           title: 'Entries per batch',
-          description: 'Grows with the load; 2,000 is the most.',
+          description: 'Grows with the load; 5,000 is the most.',
           unit: 'short',
           queries: [
             {

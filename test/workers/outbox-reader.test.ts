@@ -33,7 +33,9 @@ it('does not wait for the other shards while one has no room', async () => {
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
+  let most = 0;
   const writeOutbox = async ({ entries }: OutboxTask): Promise<OutboxResult> => {
+    most = Math.max(most, entries.length);
     await released;
     return {
       status: 'written',
@@ -69,6 +71,8 @@ it('does not wait for the other shards while one has no room', async () => {
   }
   release();
   await waitFor(async () => (await redis.xlen(outboxKey(BUSY))) === 0, { what: 'all entries to be written' });
+  // What is acknowledged in one step.
+  expect(most).toBe(2_000);
   // Then it waits again.
   await waitFor(() => String(reads.mock.lastCall).includes('BLOCK'), { what: 'a read that waits' });
 });

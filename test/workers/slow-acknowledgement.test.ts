@@ -142,7 +142,7 @@ it('reads no more than it may hold, counted in claims, and divides no entry betw
   mysqlComes();
   await waitFor(async () => (await installation.outboxEntries()) === 0, { what: 'an empty outbox' });
   expect(await installation.claimRows('sale')).toHaveLength(1 + entries * claimsEach);
-  expect(Math.max(...batches.map((batch) => batch.length))).toBe(20 * claimsEach);
+  expect(Math.max(...batches.map((batch) => batch.length))).toBe(50 * claimsEach);
   const all = ids.flatMap((one) => [...one]);
   expect(new Set(all).size).toBe(all.length);
 });

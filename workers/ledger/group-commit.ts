@@ -10,7 +10,7 @@
 import { sizeOf } from '../../coupons/outbox.js';
 import type { OutboxResult, OutboxTask } from './write-outbox.js';
 
-/** Claims, returns and changes of one transaction, unless one batch holds more; as shard-ledger.ts. */
+/** Claims, returns and changes of one transaction, unless one batch holds more. */
 const GROUP_MAX = 2_000;
 /** A transaction of so many is worth its price. */
 const FULL = 500;

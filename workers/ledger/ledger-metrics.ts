@@ -13,9 +13,9 @@ import type { OutboxResult } from './write-outbox.js';
 import type { WriteResult } from './write.js';
 import type { WriteEntries, WriteOutbox, WriterPool } from './writer-pool.js';
 
-/** Seconds. One transaction of up to 2,000 rows. */
+/** Seconds. One transaction of up to 5,000 rows. */
 const WRITE_DURATION_BUCKETS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-const BATCH_ROWS_BUCKETS = [1, 5, 10, 50, 100, 250, 500, 1_000, 2_000];
+const BATCH_ROWS_BUCKETS = [1, 5, 10, 50, 100, 250, 500, 1_000, 2_000, 5_000];
 const ENTRIES_HELP = 'Outbox entries that are not acknowledged; each holds up to 100 claims of one script call.';
 const SHARD_STATES = ['open', 'rebuilding', 'fenced'] as const;
 
