@@ -19,14 +19,14 @@ import { Trace } from './trace.js';
  * Stacks per second for promises: 0.3 % of a core. Taken now and then, between other work, one costs some 30 µs (median in an
  * `http` worker under load); in a tight loop it is 5.
  */
-const PROMISE_STACKS_PER_SECOND_MAX = 100;
+const PROMISE_STACKS_PER_SECOND_MAX = 50;
 /** The same, for each of timers, handles and listeners. */
-const OTHER_STACKS_PER_SECOND_MAX = 50;
+const OTHER_STACKS_PER_SECOND_MAX = 25;
 /**
  * The budget of promises is that of a process that keeps a core busy. One that gets or wants less of it spends less, so that the
  * stacks stay a share of its work; but no less than this share, so that a quiet program is still seen well.
  */
-const BUDGET_SHARE_MIN = 0.25;
+const BUDGET_SHARE_MIN = 0.5;
 const MICROS_PER_MS = 1_000;
 const ENTRIES_MAX = 20_000;
 const SITES_MAX = 2_000;
