@@ -22,7 +22,7 @@ export async function insertGrants<T extends Grant>(
   connection: Queryable,
   grants: readonly T[],
 ): Promise<readonly T[]> {
-  const sorted = [...grants].sort((a, b) => compare(a.couponId, b.couponId) || a.claimNo - b.claimNo);
+  const sorted = inOrder(grants);
   try {
     return await insertRows(connection, sorted);
   } catch (error) {
@@ -39,6 +39,21 @@ export async function insertGrants<T extends Grant>(
     });
     return await insertRows(connection, missing);
   }
+}
+
+/** Inserts all of them; false, with nothing to be kept, when one is known already or MySQL has changed something. */
+export async function insertNewGrants(connection: Queryable, grants: readonly Grant[]): Promise<boolean> {
+  try {
+    return (await insertRows(connection, inOrder(grants))).length === grants.length;
+  } catch (error) {
+    if (mysqlErrno(error) === ER_DUP_ENTRY) return false;
+    throw error;
+  }
+}
+
+/** As every writer takes its locks. */
+function inOrder<T extends Grant>(grants: readonly T[]): T[] {
+  return [...grants].sort((a, b) => compare(a.couponId, b.couponId) || a.claimNo - b.claimNo);
 }
 
 /**

@@ -20,6 +20,7 @@ export class Crowd {
   readonly unanswered: { readonly userId: string; readonly error: string }[] = [];
   readonly #couponId: string;
   readonly #http: Pool;
+  #closed = false;
 
   constructor(url: string, couponId: string, connections: number) {
     this.#couponId = couponId;
@@ -54,6 +55,8 @@ export class Crowd {
     await Promise.all(
       userIds.map(async (userId) => {
         for (let heard = ''; heard === '' || heard === 'no answer' || heard.startsWith('503');) {
+          // What nobody answers any more fails at once, and would be asked for ever in the same turn.
+          if (this.#closed) throw new Error(`the crowd was closed, and ${userId} had heard nothing final: ${heard}`);
           heard = await this.ask(userId);
         }
       }),
@@ -65,6 +68,7 @@ export class Crowd {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#http.destroy();
   }
 

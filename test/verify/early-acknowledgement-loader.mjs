@@ -2,12 +2,12 @@
 import { Buffer } from 'node:buffer';
 
 const LEDGER = '/dist/workers/ledger/shard-ledger.js';
-/** The batch is parsed, and not written yet. */
+/** The batch is taken from the queue, and not written yet. */
 const LINE = 'const leaveEarly = this.#earlyAttempts < earlyAttemptsMax;';
 const EARLY = `
-const granted = entries.filter(({ kind }) => kind === 'grant').map(({ id }) => id);
+const read = entries.map(([id]) => id);
 const { redis, scripts } = this.#context;
-await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: granted, coupons: new Map() });
+await acknowledge(redis, scripts, { shard: this.shard, epoch, state: 'open', ids: read, coupons: new Map() });
 `;
 
 export async function load(url, context, nextLoad) {

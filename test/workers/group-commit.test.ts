@@ -29,7 +29,8 @@ const RESULT = {
 } as const;
 const resultOf = ({ shard }: OutboxTask): OutboxResult => ({ ...RESULT, claims: shard });
 
-function taskOf(shard: number, claims = 1): OutboxTask {
+/** By default more than a group has after which the next one need not wait. */
+function taskOf(shard: number, claims = 10): OutboxTask {
   const users = Array.from({ length: claims }, (_, i) => `u${i}`).join('\n');
   const fields = [
     'kind',
@@ -96,6 +97,23 @@ it('lets what comes on the heels of a group wait for company, and no longer, als
   expect(await Promise.all([...first, ...others])).toHaveLength(3);
 });
 
+it('does not let a batch wait for company after a group so small that there is none to be had', async () => {
+  const { commit, calls } = byHand();
+  const results = [commit.write(taskOf(1, 8))];
+  await turn();
+  results.push(commit.write(taskOf(2, 9)));
+  await turn();
+  expect(shardsOf(calls)).toEqual([[1], [2]]);
+  for (const shard of [1, 2]) calls[shard - 1]?.answer([resultOf(taskOf(shard))]);
+  results.push(commit.write(taskOf(3)));
+  await turn();
+  expect(shardsOf(calls)).toEqual([[1], [2]]);
+  vi.advanceTimersByTime(PACE_MS);
+  await turn();
+  calls[2]?.answer([resultOf(taskOf(3))]);
+  expect(await Promise.all(results)).toHaveLength(3);
+});
+
 it('does not let a transaction wait that is worth its price, makes none larger than that, and no more of them than there are threads', async () => {
   const { commit, calls } = byHand(2);
   const results = [1, 2, 3, 4, 5].map((shard) => commit.write(taskOf(shard, 900)));
@@ -153,12 +171,12 @@ it('tells all of a group when it fails, and goes on', async () => {
   calls[0]?.answer(new Error('connection lost'));
   for (const result of await Promise.allSettled(failing)) expect(result.status).toBe('rejected');
   const retried = write(1, 2);
-  vi.advanceTimersByTime(PACE_MS);
-  await turn();
-  expect(shardsOf(calls)).toEqual([
-    [1, 2],
-    [1, 2],
-  ]);
-  calls[1]?.answer([1, 2].map((shard) => resultOf(taskOf(shard))));
+  for (let i = 0; i < 2; i++) {
+    vi.advanceTimersByTime(PACE_MS);
+    await turn();
+  }
+  // Whatever was the matter with one of them does not meet the other again.
+  expect(shardsOf(calls)).toEqual([[1, 2], [1], [2]]);
+  for (const shard of [1, 2]) calls[shard]?.answer([resultOf(taskOf(shard))]);
   expect(await Promise.all(retried)).toHaveLength(2);
 });

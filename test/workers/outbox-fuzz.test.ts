@@ -133,15 +133,19 @@ it('the ledger puts rubbish aside, and every claim beside it gets its row', asyn
     ack: 'redis',
     returnable: true,
   });
-  const crowd = users(400);
-  const entries = fc.sample(entry, { seed: SEED, numRuns: 400 });
+  // None that is a claim as well as any: MySQL takes the number for whoever comes first.
+  const isClaim = (flat: string[]) =>
+    parseEntry(['0-1', flat]).some((part) => part.kind === 'grant' && part.couponId === 'sale' && part.claimNo <= 401);
+  const entries = fc.sample(entry, { seed: SEED, numRuns: 400 }).filter((flat) => !isClaim(flat));
+  const crowd = users(entries.length);
   for (const [i, flat] of entries.entries()) {
     // A stream takes names and values in pairs, and no entry without any.
     const fields = flat.length < 2 ? ['empty', ''] : flat.slice(0, flat.length - (flat.length % 2));
-    await Promise.all([
-      installation.redis.xadd(outboxKey(i % SHARDS), '*', ...fields),
+    const [outcome] = await Promise.all([
       claims.claim('sale', crowd[i] ?? ''),
+      installation.redis.xadd(outboxKey(i % SHARDS), '*', ...fields),
     ]);
+    expect(outcome).toMatchObject({ status: 'claimed' });
   }
   await waitFor(
     async () => {
@@ -150,7 +154,10 @@ it('the ledger puts rubbish aside, and every claim beside it gets its row', asyn
     },
     { what: 'the rows of all claims', timeoutMs: 40_000 },
   );
-  expect(await claims.claim('sale', 'late')).toMatchObject({ status: 'claimed', receipt: { claimNo: 401 } });
+  expect(await claims.claim('sale', 'late')).toMatchObject({
+    status: 'claimed',
+    receipt: { claimNo: entries.length + 1 },
+  });
   // A return may come before its claim, from another ledger: one that fits no row is put aside only after a minute or so.
   const returns = entries.flatMap((flat) => parseEntry(['0-1', flat])).filter(({ kind }) => kind === 'return').length;
   await waitFor(async () => (await installation.outboxEntries()) <= returns, {

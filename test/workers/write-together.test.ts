@@ -21,7 +21,7 @@ atEndOfFile(async () => {
   await connection.end();
   await pool.end();
 });
-await ensureShards(pool, 3);
+await ensureShards(pool, 16);
 await pool.query('ALTER TABLE coupon_claim_log ADD CHECK (claim_no < 1000)');
 for (const [shard, couponId] of ['red', 'green', 'blue'].entries()) {
   await pool.query(
@@ -115,4 +115,27 @@ it('does nothing while somebody holds a lock on one of them, and rejects when th
   } finally {
     await holder.end();
   }
+});
+
+it('does not wait for the lock of a shard that is none of them', async () => {
+  const holder = await connectMysql(url);
+  const impatient = await connectMysql(url);
+  try {
+    await impatient.query('SET SESSION innodb_lock_wait_timeout = 1');
+    await holder.query('START TRANSACTION');
+    await holder.query('SELECT epoch FROM shard WHERE shard = 12 FOR UPDATE');
+    // So many that the whole table would be as quickly read.
+    const others = [2, 3, 4, 5, 6, 7, 8, 9].map((shard) => task(shard));
+    expect(await writeTogether(impatient, [red, green, ...others])).toHaveLength(10);
+    await holder.query('ROLLBACK');
+  } finally {
+    await holder.end();
+    await impatient.end();
+  }
+});
+
+it('keeps the highest ceiling of a coupon that is in two of them', async () => {
+  const stray = task(1, grants('1-0', 'red', '1-1', 'ann'));
+  expect(await writeTogether(connection, [task(0, grants('1-0', 'red', '50-50', 'bob')), stray])).toHaveLength(2);
+  expect((await written()).ceilings).toEqual([60, 10, 10]);
 });

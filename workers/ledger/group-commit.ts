@@ -2,11 +2,11 @@
 // price of its own, to MySQL and to the writer thread, that is as much as a hundred rows. Knows nothing of MySQL.
 //
 //   waiting   a shard's batch; there is one of a shard at the most.
-//   group     what waits is written together, up to `GROUP_MAX`, as soon as the last group began `PACE_MS` ago, or as much waits
-//             as makes a transaction worth its price, and a thread is free. So a batch that comes after a pause is written at
-//             once, and one that comes on the heels of another waits for company.
-//   alone     each batch of a group that cannot be written together; and the batch of a shard whose last one failed alone: what
-//             is the matter with one shard, a lock that somebody holds, must not hold up others again and again.
+//   group     what waits is written together, up to `GROUP_MAX`, when a thread is free, and the last group began `PACE_MS` ago or
+//             was small, or as much waits as makes a transaction worth its price. So a batch waits for company only while there
+//             is some to be had.
+//   alone     each batch of a group that cannot be written together; and the batch of a shard whose last one failed: what is
+//             the matter with one shard, a lock that somebody holds, must not hold up others again and again.
 import { sizeOf } from '../../coupons/outbox.js';
 import type { OutboxResult, OutboxTask } from './write-outbox.js';
 
@@ -16,6 +16,8 @@ const GROUP_MAX = 2_000;
 const FULL = 500;
 /** How often a transaction begins that is not: claims at level `ledger` wait for it. */
 const PACE_MS = 25;
+/** Of so few there are hardly any more within `PACE_MS`: the next are not made to wait. */
+const SMALL = 8;
 
 export interface GroupWriter {
   /** Undefined, with nothing done: they cannot be written together. */
@@ -34,10 +36,12 @@ export class GroupCommit {
   readonly #writer: GroupWriter;
   readonly #groupsMax: number;
   #waiting: Waiting[] = [];
-  /** Shards whose last batch failed alone. */
+  /** Shards whose last batch failed. */
   readonly #failed = new Set<number>();
   #groups = 0;
+  /** The last group. */
   #beganAt = -Infinity;
+  #beganWith = 0;
   #looking = false;
   #timed = false;
 
@@ -73,7 +77,7 @@ export class GroupCommit {
 
   #mayBegin(): boolean {
     if (this.#waiting.length === 0 || this.#groups >= this.#groupsMax) return false;
-    if (this.#waiting.reduce((sum, { size }) => sum + size, 0) >= FULL) return true;
+    if (this.#beganWith <= SMALL || sizeOfAll(this.#waiting) >= FULL) return true;
     const leftMs = this.#beganAt + PACE_MS - performance.now();
     if (leftMs <= 0) return true;
     if (!this.#timed) {
@@ -102,12 +106,16 @@ export class GroupCommit {
     const group = this.#takeGroup();
     this.#groups++;
     this.#beganAt = performance.now();
+    this.#beganWith = sizeOfAll(group);
     const ended = (): void => {
       this.#groups--;
       this.#lookSoon();
     };
     this.#write(group).then(ended, (error: unknown) => {
-      for (const { reject } of group) reject(error);
+      for (const { task, reject } of group) {
+        this.#failed.add(task.shard);
+        reject(error);
+      }
       ended();
     });
   }
@@ -127,4 +135,8 @@ export class GroupCommit {
       reject(error);
     }
   }
+}
+
+function sizeOfAll(batches: readonly Waiting[]): number {
+  return batches.reduce((sum, { size }) => sum + size, 0);
 }

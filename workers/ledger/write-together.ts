@@ -1,7 +1,7 @@
 // The batches of several shards in one transaction: most of what a small batch costs MySQL and the writer thread does not depend on
 // its size. Only for what is expected, new claims under the epoch of their shard; anything else is for write-outbox.ts, shard by
 // shard. MySQL only; runs in the writer threads.
-import { insertGrants } from '../../coupons/claim-log.js';
+import { insertNewGrants } from '../../coupons/claim-log.js';
 import { raiseCeilings } from '../../coupons/coupon-table.js';
 import type { GrantEntry } from '../../coupons/outbox.js';
 import { parseEntry } from '../../coupons/outbox.js';
@@ -28,9 +28,8 @@ export async function writeTogether(
   try {
     await transaction(connection, async () => {
       if (!(await epochsStand(connection, tasks))) throw new NotTogether();
-      const inserted = await insertGrants(connection, grants);
-      if (inserted.length !== grants.length) throw new NotTogether();
-      await raiseCeilings(connection, new Map(ceilings.flatMap((ofTask) => [...ofTask])));
+      if (!(await insertNewGrants(connection, grants))) throw new NotTogether();
+      await raiseCeilings(connection, highest(ceilings));
     });
   } catch (error) {
     if (error instanceof NotTogether || isDataRefusal(error) || isLockConflict(error)) return undefined;
@@ -59,10 +58,22 @@ function newClaims({ entries, epoch }: OutboxTask): GrantEntry[] | undefined {
   return claims;
 }
 
-/** Shares a lock on the rows of the shards, so that nobody takes a newer epoch of one of them meanwhile. */
+/** By coupon. A coupon is in one task, unless an entry came into the stream of another shard. */
+function highest(ceilings: readonly ReadonlyMap<string, number>[]): Map<string, number> {
+  const all = new Map<string, number>();
+  for (const [couponId, ceiling] of ceilings.flatMap((ofTask) => [...ofTask])) {
+    all.set(couponId, Math.max(ceiling, all.get(couponId) ?? 0));
+  }
+  return all;
+}
+
+/**
+ * Shares a lock on the rows of the shards, so that nobody takes a newer epoch of one of them meanwhile. By the key: a scan of the
+ * table, which so small a one invites, would wait for the locks of all other shards, too.
+ */
 async function epochsStand(connection: Connection, tasks: readonly OutboxTask[]): Promise<boolean> {
   const [rows] = await connection.query<RowDataPacket[]>(
-    'SELECT shard, epoch FROM shard WHERE shard IN (?) LOCK IN SHARE MODE',
+    'SELECT shard, epoch FROM shard FORCE INDEX (PRIMARY) WHERE shard IN (?) ORDER BY shard LOCK IN SHARE MODE',
     [tasks.map(({ shard }) => shard)],
   );
   const epochs = new Map(rows.map((row) => [Number(row['shard']), Number(row['epoch'])]));
