@@ -21,7 +21,7 @@ import { Trace } from './trace.js';
  */
 const PROMISE_STACKS_PER_SECOND_MAX = 50;
 /** The same, for each of timers, handles and listeners. */
-const OTHER_STACKS_PER_SECOND_MAX = 25;
+const OTHER_STACKS_PER_SECOND_MAX = 50;
 /**
  * The budget of promises is that of a process that keeps a core busy. One that gets or wants less of it spends less, so that the
  * stacks stay a share of its work; but no less than this share, so that a quiet program is still seen well.
