@@ -59,13 +59,11 @@ export function resultOf(
 }
 
 function findingsOf(granted: readonly PeerRounds[], soldOut: readonly PeerRounds[]): Finding[] {
-  const [floor, usual, ours] = [pick(granted, FLOOR), pick(granted, USUAL), pick(granted, OURS)];
+  const [usual, ours] = [pick(granted, USUAL), pick(granted, OURS)];
   const gone = pick(soldOut, OURS);
   return [
-    { target: 'cpuAgainstFloor', value: ratio(ours, floor, cpuOf('http')) },
     { target: 'redisCpuAgainstUsual', value: ratio(ours, usual, cpuOf('redis')) },
     { target: 'throughputAgainstUsual', value: ratio(ours, usual, (one) => one.writtenPerSecond) },
-    { target: 'soldOutAgainstFloor', value: ratio(gone, floor, cpuOf('http')) },
     { target: 'soldOutRedisCpu', value: spreadOf(gone.rounds.map(cpuOf('redis'))) },
   ];
 }

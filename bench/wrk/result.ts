@@ -1,6 +1,7 @@
-// What the part `generator` makes of its rounds: two tables, and a sentence about what they say. Pure.
+// What the part `generator` makes of its rounds: two tables, a sentence about what they say, and wrk's figures of the server's CPU
+// for the targets. Pure.
 import type { MeasuredLoad } from '../measured-load.js';
-import type { PartContext, PartResult, ResultTable } from '../part.js';
+import type { Finding, PartContext, PartResult, ResultTable } from '../part.js';
 import { microsOf } from '../service-cpu.js';
 import type { Spread } from '../statistics.js';
 import { spreadOf } from '../statistics.js';
@@ -64,7 +65,12 @@ export function resultOf(
     })),
     notes: CLAIMS.map((load) => judgementOn(load, ratioOfRatios(rounds, load))),
   };
-  return { tables: [both, own], pictures: [], findings: [], problems, raw: rounds };
+  const byWrk = (load: LoadName): Spread => spreadOf(rounds.map((round) => againstFloor(round, load, WRK)));
+  const findings: Finding[] = [
+    { target: 'cpuAgainstFloor', value: byWrk('granted claims') },
+    { target: 'soldOutAgainstFloor', value: byWrk('sold-out answers') },
+  ];
+  return { tables: [both, own], pictures: [], findings, problems, raw: rounds };
 }
 
 /** Of the own generator's ratio to the empty route over wrk's, round by round. */

@@ -7,7 +7,7 @@ import { LOADS, SOURCES } from '../../bench/wrk/turns.js';
 import { measureShort, PART_TIMEOUT_MS } from './short-part.js';
 
 it('measures the same loads by wrk and by its own generator', { timeout: PART_TIMEOUT_MS }, async () => {
-  const { problems, raw, tables } = await measureShort(GENERATOR);
+  const { problems, raw, tables, findings } = await measureShort(GENERATOR);
   // Also says that all that was told is in MySQL.
   expect(problems).toEqual([]);
   const [turns] = raw as readonly Round[];
@@ -24,6 +24,12 @@ it('measures the same loads by wrk and by its own generator', { timeout: PART_TI
     expect(latencyMs.p50).toBeGreaterThan(0);
     expect(generatorMicros).toBeGreaterThan(0);
   }
+  const serverMicros = (wanted: (typeof LOADS)[number]): number =>
+    turns?.find(({ load, source }) => load === wanted && source === 'wrk')?.measured.cpuMicrosPerClaim.http ?? NaN;
+  expect(findings.map(({ target, value: { median } }) => [target, median])).toEqual([
+    ['cpuAgainstFloor', serverMicros('granted claims') / serverMicros('empty Fastify route')],
+    ['soldOutAgainstFloor', serverMicros('sold-out answers') / serverMicros('empty Fastify route')],
+  ]);
   expect(tables.map(({ rows, columns }) => [rows.length, columns.length])).toEqual([
     [6, 7],
     [3, 4],

@@ -97,7 +97,7 @@ it('goes on after a part that throws or has a problem, and counts nothing of it'
   const parts = await run(
     [
       part('switches', () => Promise.reject(new Error('no answer'))),
-      part('peers', doubtful({ target: 'cpuAgainstFloor', value: spreadOf([1]) })),
+      part('generator', doubtful({ target: 'cpuAgainstFloor', value: spreadOf([1]) })),
       part('memory', (context) => {
         context.report('measuring');
         return found({ target: 'memoryPerUser', value: spreadOf([1, 2, 300]) })(context);
@@ -107,7 +107,7 @@ it('goes on after a part that throws or has a problem, and counts nothing of it'
   );
   expect(parts.map(({ name, problems }) => [name, problems])).toEqual([
     ['switches', ['no answer']],
-    ['peers', ['the audit failed']],
+    ['generator', ['the audit failed']],
     ['memory', []],
   ]);
   expect(steps).toEqual(['[3 of 3, about 4 min left] memory: measuring']);
@@ -118,13 +118,13 @@ it('goes on after a part that throws or has a problem, and counts nothing of it'
   expect(verdicts.get('burstErrors')).toMatchObject({ verdict: 'not measured' });
   const text = describeRun(await runOf(parts));
   expect(text).toContain('PROBLEM: switches has no result: no answer');
-  expect(text).toContain('PROBLEM: peers has no result: the audit failed');
+  expect(text).toContain('PROBLEM: generator has no result: the audit failed');
   expect(text).toContain('2.0 (1.0–3.0)');
 });
 
 it('shows no figure and no picture of a part with a problem, and publishes nothing of such a run', async () => {
   const finding = { target: 'cpuAgainstFloor' as const, value: spreadOf([1]) };
-  const failed = await runOf(await run([part('peers', doubtful(finding))]));
+  const failed = await runOf(await run([part('generator', doubtful(finding))]));
   const folder = await makeScratchFolder('results');
   await saveRun(failed, folder);
   expect((await readdir(folder)).sort()).toEqual(['README.md', 'run.json.gz']);
@@ -134,17 +134,17 @@ it('shows no figure and no picture of a part with a problem, and publishes nothi
     expect(text).not.toContain('µs of CPU');
     expect(text).not.toContain('.svg');
   }
-  expect(shown[0]).toContain('peers has no result: the audit failed');
+  expect(shown[0]).toContain('generator has no result: the audit failed');
 
   const published = { folder: await makeScratchFolder('published'), readme: join(folder, 'readme.md') };
   await writeFile(published.readme, README);
-  const refusal = 'README and bench/results/ stay as they are, since a part has no result: peers';
+  const refusal = 'README and bench/results/ stay as they are, since a part has no result: generator';
   expect(whyNotPublish(failed)).toBe(refusal);
   await expect(publishRun(failed, published)).rejects.toThrow(refusal);
   expect(await readdir(published.folder)).toEqual([]);
   expect(await readFile(published.readme, 'utf8')).toBe(README);
 
-  const sound = await runOf(await run([part('peers', found(finding))]));
+  const sound = await runOf(await run([part('generator', found(finding))]));
   await publishRun(sound, published);
   expect(await readdir(published.folder)).toHaveLength(4);
   expect(await readFile(published.readme, 'utf8')).toBe(await formattedReadme(README, sound));
@@ -152,7 +152,7 @@ it('shows no figure and no picture of a part with a problem, and publishes nothi
 
 it('takes what is no number for a problem, and never for a target that is met', async () => {
   const value = { median: NaN, min: 1, max: 1 };
-  const parts = await run([part('peers', found({ target: 'cpuAgainstFloor', value }))]);
+  const parts = await run([part('generator', found({ target: 'cpuAgainstFloor', value }))]);
   expect(parts[0]?.problems).toEqual([
     'what it found for cpuAgainstFloor is no number: {"median":null,"min":1,"max":1}',
   ]);
@@ -171,7 +171,7 @@ it('refuses to save two pictures of one name, but keeps the raw data', async () 
 });
 
 it('says in which parts others used too much of the machine', async () => {
-  const [sound] = await run([part('peers', found())]);
+  const [sound] = await run([part('generator', found())]);
   if (sound === undefined) throw new Error('a part was run');
   const parts = [
     { ...sound, foreignCpuShare: 0.2 },
@@ -234,7 +234,7 @@ it('says which verdicts of two saved runs differ, and shows the one before besid
     const folder = await makeScratchFolder('results');
     const peers = found({ target: 'cpuAgainstFloor', value: spreadOf([cpu]) });
     const usage = found({ target: 'memoryPerUser', value: spreadOf([memory]) });
-    const parts = await run([part('peers', peers), { ...part('memory', usage) }]);
+    const parts = await run([part('generator', peers), { ...part('memory', usage) }]);
     // Pictures have names of their own in a run.
     const [first, second] = parts;
     if (first === undefined || second === undefined) throw new Error('two parts were run');
@@ -245,12 +245,12 @@ it('says which verdicts of two saved runs differ, and shows the one before besid
   const [one, other] = [await loadRun(after), await loadRun(before)];
   expect(differencesOf(one, summaryOf(one))).toEqual([]);
   expect(differencesOf(one, summaryOf(other))).toEqual([
-    'server CPU per claim, everything on, against the empty route: met with 1.1 ×, and missed with 1.57 × in the other run',
+    'server CPU per claim, everything on, against the empty route, both under wrk: met with 1.1 ×, and missed with 1.57 × in the other run',
   ]);
 
   const next = await besideBefore(one, before);
   const page = (await formattedPage(next)).replaceAll(/ +/g, ' ');
-  expect(page).toContain('against the empty route | ≤ 1.15 × | 1.10 × | | met | 1.57 × | no |');
+  expect(page).toContain('against the empty route, both under wrk | ≤ 1.15 × | 1.10 × | | met | 1.57 × | no |');
   expect(page).toContain('ids of 20 bytes | ≤ 100 bytes | 105 bytes | | missed | 105 bytes | yes |');
   expect(page).toContain('| not measured | | |');
   const sentence = `(2026-11-24 at commit ${other.machine.commit}) gave the same verdict on 1 of 2 targets`;
