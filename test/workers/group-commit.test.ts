@@ -13,7 +13,7 @@ afterEach(() => {
 });
 
 /** The longest time that a batch waits for company. */
-const PACE_MS = 25;
+const PACE_MS = 10;
 /** What an answer sets going looks again one turn later. */
 const turn = async () => {
   for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));

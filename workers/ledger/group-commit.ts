@@ -15,7 +15,7 @@ const GROUP_MAX = 2_000;
 /** A transaction of so many is worth its price. */
 const FULL = 500;
 /** How often a transaction begins that is not: claims at level `ledger` wait for it. */
-const PACE_MS = 25;
+const PACE_MS = 10;
 /** Of so few there are hardly any more within `PACE_MS`: the next are not made to wait. */
 const SMALL = 8;
 
