@@ -16,7 +16,7 @@ import { watchTimers } from './timers.js';
 import { Trace } from './trace.js';
 
 /**
- * Stacks per second for promises: 0.3 % of a core. Taken now and then, between other work, one costs some 30 µs (median in an
+ * Stacks per second for promises: 0.15 % of a core. Taken now and then, between other work, one costs some 30 µs (median in an
  * `http` worker under load); in a tight loop it is 5.
  */
 const PROMISE_STACKS_PER_SECOND_MAX = 50;
