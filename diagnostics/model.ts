@@ -7,7 +7,7 @@ export type ResourceKind = 'promise' | 'abandoned' | 'timer' | 'immediate' | 'ha
 
 export interface Frame {
   readonly functionName: string;
-  /** As the user wrote it: source-mapped, `file://` stripped. */
+  /** Of the code that runs as the recorder tells it, an address perhaps; source-mapped and a path wherever it is shown (SourceMaps). */
   readonly file: string;
   readonly line: number;
   readonly column: number;

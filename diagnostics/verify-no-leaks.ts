@@ -2,6 +2,7 @@
 // goleak does for Go. Needs the recorder, and nothing else; what was live before a test is left alone.
 import type { SiteSample } from './model.js';
 import { startRecorder } from './recorder/recorder.js';
+import { SourceMaps } from './recorder/source-map.js';
 
 /** What is being closed gets so long to end. */
 const GRACE_MS = 1_000;
@@ -42,7 +43,7 @@ export function verifyNoLeaks({ graceMs = GRACE_MS }: { readonly graceMs?: numbe
         const left = live().filter((site) => asked.has(site.siteId) && isNew(site));
         if (left.length === 0) return;
         if (performance.now() - endedAt > graceMs) {
-          throw new Error(`the test left behind:\n${left.map(describe).join('\n')}`);
+          throw new Error(`the test left behind:\n${new SourceMaps().withSources(left).map(describe).join('\n')}`);
         }
         await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
       }

@@ -1,6 +1,7 @@
 // What is live in this thread in a form for logs: why does this process not end? Reads; changes nothing.
 import type { Frame, ResourceKind, SiteSample } from '../model.js';
 import type { Recorder } from '../recorder/recorder.js';
+import { SourceMaps } from '../recorder/source-map.js';
 import { readHandles } from './handles.js';
 import type { HandleDetails } from './messages.js';
 
@@ -26,7 +27,11 @@ export function liveReport(recorder: Recorder): LiveReport {
     .snapshot()
     .sites.filter(({ kind }) => HOLDING.includes(kind))
     .toSorted((a, b) => b.ageMaxMs - a.ageMaxMs);
-  return { active, handles: handles.slice(0, HANDLES_MAX), sites: sites.slice(0, SITES_MAX).map(describe) };
+  return {
+    active,
+    handles: handles.slice(0, HANDLES_MAX),
+    sites: new SourceMaps().withSources(sites.slice(0, SITES_MAX)).map(describe),
+  };
 }
 
 function describe({ live, type, kind, ageMaxMs, stack }: SiteSample): string {

@@ -2,26 +2,35 @@
 import type { RecorderSnapshot, SiteSample } from '../model.js';
 import type { Known, MainLink } from './main-link.js';
 import type { OtherThreads } from './other-threads.js';
+import type { SourceMaps } from '../recorder/source-map.js';
 
 export class ProcessSnapshots {
   readonly #link: MainLink;
   readonly #threads: OtherThreads;
 
-  constructor(link: MainLink, threads: OtherThreads) {
+  readonly #maps: SourceMaps;
+
+  constructor(link: MainLink, threads: OtherThreads, maps: SourceMaps) {
     this.#link = link;
     this.#threads = threads;
+    this.#maps = maps;
   }
 
   /** @throws MainThreadBlocked when the main thread does not answer within `timeoutMs`. */
   async read(timeoutMs: number): Promise<RecorderSnapshot> {
     const [main, others] = await Promise.all([this.#link.ask('snapshot', timeoutMs), this.#threads.snapshots()]);
-    return merged(main, others);
+    return this.#shown(main, others);
   }
 
   /** A blocked main thread is answered for with its last snapshot, if it ever gave one. */
   async readOrLast(timeoutMs: number): Promise<Known<RecorderSnapshot>> {
     const [main, others] = await Promise.all([this.#link.askOrLast('snapshot', timeoutMs), this.#threads.snapshots()]);
-    return { value: main.value === undefined ? undefined : merged(main.value, others), stale: main.stale };
+    return { value: main.value === undefined ? undefined : this.#shown(main.value, others), stale: main.stale };
+  }
+
+  #shown(main: RecorderSnapshot, others: ReadonlyMap<number, RecorderSnapshot>): RecorderSnapshot {
+    const all = merged(main, others);
+    return { ...all, sites: this.#maps.withSources(all.sites) };
   }
 }
 

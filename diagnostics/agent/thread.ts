@@ -22,7 +22,8 @@ if (port === null) throw new Error('this file is run as a thread by diagnostics/
 const data = workerData as ThreadData;
 const link = new MainLink(port);
 const threads = new OtherThreads();
-const processSnapshots = new ProcessSnapshots(link, threads);
+const maps = new SourceMaps();
+const processSnapshots = new ProcessSnapshots(link, threads, maps);
 const { windowMs } = data;
 const notify = (notice: Notice): void => port.postMessage(notice);
 const collector =
@@ -48,7 +49,7 @@ const agent: AgentParts = {
   watch,
   gate: new HeavyGate(),
   snapshots: new HeavyGate(),
-  maps: new SourceMaps(),
+  maps,
 };
 const server = new DebugServer(agent);
 

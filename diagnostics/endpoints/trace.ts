@@ -17,11 +17,11 @@ const MODES: readonly TraceMode[] = ['all', 'promises', 'without-promises'];
 const GROUPS_SHOWN = 30;
 const CHAIN_MAX = 6;
 
-export const trace: Endpoint = async (request, { gate, link }) => {
+export const trace: Endpoint = async (request, { gate, link, maps }) => {
   const format = formatOf(request, ['json', 'text']);
   const seconds = secondsOf(request, SECONDS_DEFAULT, SECONDS_MAX);
   const window = { mode: modeOf(request), maxEntries: wholeOf(request, 'max', ENTRIES_DEFAULT, 1, ENTRIES_MAX) };
-  const result = await gate.run('a trace', seconds * 1000 + ANSWER_TIMEOUT_MS, async () => {
+  const recorded = await gate.run('a trace', seconds * 1000 + ANSWER_TIMEOUT_MS, async () => {
     try {
       await link.ask('traceStart', ANSWER_TIMEOUT_MS, window);
     } catch (error) {
@@ -32,6 +32,7 @@ export const trace: Endpoint = async (request, { gate, link }) => {
     await elapse(seconds * 1000, request.gone);
     return link.ask('traceStop', STOP_TIMEOUT_MS);
   });
+  const result = { ...recorded, entries: maps.withSources(recorded.entries) };
   return format === 'json' ? json(result) : text(traceText(result));
 };
 

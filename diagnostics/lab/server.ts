@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { createDetector } from '../detector/detector.js';
 import type { LeakReport } from '../model.js';
 import { startRecorder } from '../recorder/recorder.js';
+import { SourceMaps } from '../recorder/source-map.js';
 import { listen } from './case.js';
 import { isCaseName, loadCase } from './cases.js';
 
@@ -17,6 +18,7 @@ if (!isCaseName(name)) throw new RangeError(`no case is called ${name}`);
 // Before the case is loaded: what it makes at start is recorded too. The looking itself is not.
 const { setInterval } = globalThis;
 const recorder = startRecorder();
+const maps = new SourceMaps();
 const detector = createDetector({ windowMs: Number(windowMs) });
 
 const { leaking, fixed } = await loadCase(name);
@@ -35,7 +37,8 @@ const tell = (message: ServerMessage): void => {
 tell({ port: await listen(server) });
 setInterval(
   () => {
-    detector.add(recorder.snapshot());
+    const snapshot = recorder.snapshot();
+    detector.add({ ...snapshot, sites: maps.withSources(snapshot.sites) });
     tell({ report: detector.report() });
   },
   Number(windowMs) / SNAPSHOTS_PER_WINDOW,

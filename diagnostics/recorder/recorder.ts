@@ -1,6 +1,6 @@
 // The recorder: knows what async resources are live in this thread, where they were created and how old they are.
 // Puts the watchers together and sweeps their table; `stop` takes everything away again. Touches the functions of Node
-// that the watchers wrap, and nothing else; it does no I/O but reading source maps when a snapshot is asked for.
+// that the watchers wrap, and nothing else; it does no I/O.
 //
 // Always on. What is recorded of very many is a sample (`promiseRate`), and what is shown is scaled to all. A resource
 // appears once it has outlived a sweep: `created` and `ended` of a site count only those.
@@ -11,7 +11,6 @@ import { watchHandles } from './handles.js';
 import { watchPromises } from './promises.js';
 import { Sampler } from './sampler.js';
 import { SiteTable } from './site-table.js';
-import { SourceMaps } from './source-map.js';
 import { watchTimers } from './timers.js';
 import { Trace } from './trace.js';
 
@@ -47,7 +46,10 @@ export interface RecorderOptions {
 }
 
 export interface Recorder {
-  /** What is live now. Takes a few ms at most: it reads the stacks of the newest ones. */
+  /**
+   * What is live now. Takes a few ms at most: it reads the stacks of the newest ones. They are places in the code that runs;
+   * whoever shows them finds those that the user wrote (`SourceMaps`).
+   */
   snapshot(): RecorderSnapshot;
   /** Begins a window of full traces. Throws RangeError while another one runs. */
   startTrace(options: { readonly mode: TraceMode; readonly maxEntries?: number }): void;
@@ -66,8 +68,7 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
   const promiseStacksMax = options.promiseStacksPerSecondMax ?? PROMISE_STACKS_PER_SECOND_MAX;
   const entriesMax = options.entriesMax ?? ENTRIES_MAX;
   const sitesMax = options.sitesMax ?? SITES_MAX;
-  const sourceMaps = new SourceMaps();
-  const table = new SiteTable({ entriesMax, sitesMax, sourceMaps });
+  const table = new SiteTable({ entriesMax, sitesMax });
   const sampler = (perSecondMax: number): Sampler => new Sampler({ perSecondMax, random });
   const samplers = {
     promises: sampler(promiseStacksMax),
@@ -110,7 +111,7 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
     const { window, limit, result } = trace;
     clearTimeout(limit);
     trace = undefined;
-    return result ?? window.stop(sourceMaps);
+    return result ?? window.stop();
   };
 
   return {
@@ -139,7 +140,7 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
     startTrace({ mode, maxEntries = TRACE_ENTRIES_MAX }) {
       if (trace !== undefined) throw new RangeError('a trace window is running already');
       const limit = setTimeout(() => {
-        if (trace !== undefined) trace.result = trace.window.stop(sourceMaps);
+        if (trace !== undefined) trace.result = trace.window.stop();
       }, TRACE_MS_MAX).unref();
       trace = { window: new Trace({ mode, maxEntries }), limit, result: undefined };
     },

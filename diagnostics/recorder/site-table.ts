@@ -4,7 +4,6 @@
 import { createHash } from 'node:crypto';
 import type { Frame, ResourceKind, SiteSample } from '../model.js';
 import { AGE_STEPS_MS } from '../model.js';
-import type { SourceMaps } from './source-map.js';
 import { readStack } from './stack.js';
 
 /** For `own.bytes`, by estimate and not by measurement: an entry with its WeakRef or registration, and a site. */
@@ -76,7 +75,6 @@ interface Site {
 export interface SiteTableOptions {
   readonly entriesMax: number;
   readonly sitesMax: number;
-  readonly sourceMaps: SourceMaps;
 }
 
 export class SiteTable {
@@ -147,9 +145,8 @@ export class SiteTable {
     const now = performance.now();
     const samples: SiteSample[] = [];
     for (const site of this.#sites.values()) {
-      const stack = site.frames.map((frame) => this.#options.sourceMaps.toSource(frame));
-      if (site.entries.size > 0) samples.push(liveSample(site, stack, now));
-      if (site.abandoned > 0) samples.push(abandonedSample(site, stack, now));
+      if (site.entries.size > 0) samples.push(liveSample(site, now));
+      if (site.abandoned > 0) samples.push(abandonedSample(site, now));
     }
     return samples;
   }
@@ -242,7 +239,7 @@ export class SiteTable {
   }
 }
 
-function liveSample(site: Site, stack: readonly Frame[], now: number): SiteSample {
+function liveSample(site: Site, now: number): SiteSample {
   const entries = [...site.entries];
   const ages = AGE_STEPS_MS.map(() => 0);
   let live = 0;
@@ -258,7 +255,7 @@ function liveSample(site: Site, stack: readonly Frame[], now: number): SiteSampl
     siteId: site.id,
     kind: site.kind,
     type: site.type,
-    stack,
+    stack: site.frames,
     live,
     sampled: entries.length,
     created: site.created,
@@ -272,12 +269,12 @@ function liveSample(site: Site, stack: readonly Frame[], now: number): SiteSampl
 }
 
 /** What is gone has no age: the first one's discovery stands for it. */
-function abandonedSample(site: Site, stack: readonly Frame[], now: number): SiteSample {
+function abandonedSample(site: Site, now: number): SiteSample {
   return {
     siteId: `${site.id}-abandoned`,
     kind: 'abandoned',
     type: site.type,
-    stack,
+    stack: site.frames,
     live: site.abandoned,
     sampled: site.abandonedSampled,
     created: site.created,

@@ -3,7 +3,6 @@
 import type { AsyncHook } from 'node:async_hooks';
 import { createHook, executionAsyncId } from 'node:async_hooks';
 import type { TraceEntry, TraceMode, TraceResult } from '../model.js';
-import type { SourceMaps } from './source-map.js';
 import { captureStack, readStack } from './stack.js';
 
 interface Traced {
@@ -54,12 +53,11 @@ export class Trace {
     this.#hook.enable();
   }
 
-  /** Ends the window; only now are the stacks read and mapped to the sources. */
-  stop(sourceMaps: SourceMaps): TraceResult {
+  /** Ends the window; only now are the stacks read. */
+  stop(): TraceResult {
     this.#hook.disable();
     const entries = [...this.#entries].map(([asyncId, { stack, endedAt, ...traced }]): TraceEntry => {
-      const frames = readStack(stack).frames.map((frame) => sourceMaps.toSource(frame));
-      return { asyncId, ...traced, ...(endedAt === undefined ? {} : { endedAt }), stack: frames };
+      return { asyncId, ...traced, ...(endedAt === undefined ? {} : { endedAt }), stack: readStack(stack).frames };
     });
     this.#entries.clear();
     return { mode: this.mode, from: this.#from, to: Date.now(), entries, dropped: this.#dropped };

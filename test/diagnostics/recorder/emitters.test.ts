@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { SiteSample } from '../../../diagnostics/model.js';
 
-const PROGRAM = fileURLToPath(new URL('emitters.mjs', import.meta.url));
+const PROGRAM = new URL('emitters.mjs', import.meta.url);
 const COUNT = 20;
 /** Node's usual number of listeners, which is not recorded. */
 const UNRECORDED_LISTENERS = 10;
@@ -19,7 +19,10 @@ interface Seen {
 
 let seen: Seen;
 beforeAll(() => {
-  const output = execFileSync(process.execPath, ['--no-warnings', PROGRAM], { encoding: 'utf8', timeout: TIMEOUT_MS });
+  const output = execFileSync(process.execPath, ['--no-warnings', fileURLToPath(PROGRAM)], {
+    encoding: 'utf8',
+    timeout: TIMEOUT_MS,
+  });
   seen = JSON.parse(output) as Seen;
 });
 
@@ -31,7 +34,7 @@ describe('listeners on an emitter', () => {
     expect(more).toEqual([]);
     // The eleventh is the one that Node warns of; the emitter is watched from then on.
     expect(site).toMatchObject({ kind: 'listener', live: COUNT - UNRECORDED_LISTENERS - 1 });
-    expect(site?.stack[0]?.file).toBe(PROGRAM);
+    expect(site?.stack[0]?.file).toBe(PROGRAM.href);
   });
 
   it('count once where one method of the emitter calls the other, and not at all where none is added', () => {

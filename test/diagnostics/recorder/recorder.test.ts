@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { RecorderSnapshot, SiteSample, TraceResult } from '../../../diagnostics/model.js';
 
-const PROGRAM = fileURLToPath(new URL('program.mjs', import.meta.url));
+const PROGRAM = new URL('program.mjs', import.meta.url);
 const COUNT = 20;
 /** Node's usual number of listeners, which is not recorded. */
 const UNRECORDED_LISTENERS = 10;
@@ -20,7 +20,9 @@ interface Seen {
 
 let seen: Seen;
 beforeAll(() => {
-  seen = JSON.parse(execFileSync(process.execPath, ['--expose-gc', PROGRAM], { encoding: 'utf8' })) as Seen;
+  seen = JSON.parse(
+    execFileSync(process.execPath, ['--expose-gc', fileURLToPath(PROGRAM)], { encoding: 'utf8' }),
+  ) as Seen;
 });
 
 const source = readFileSync(PROGRAM, 'utf8').split('\n');
@@ -29,7 +31,7 @@ const source = readFileSync(PROGRAM, 'utf8').split('\n');
 function sitesAt(start: string): SiteSample[] {
   const line = source.findIndex((text) => text.trim().startsWith(start)) + 1;
   expect(line).toBeGreaterThan(0);
-  return seen.snapshot.sites.filter(({ stack }) => stack[0]?.file === PROGRAM && stack[0].line === line);
+  return seen.snapshot.sites.filter(({ stack }) => stack[0]?.file === PROGRAM.href && stack[0].line === line);
 }
 
 describe('what is live', () => {
@@ -93,7 +95,7 @@ describe('what is live', () => {
 describe('a trace window', () => {
   it('has every resource with its stack, its trigger and its end', () => {
     const timer = seen.trace.entries.find(({ type }) => type === 'Timeout');
-    expect(timer?.stack[0]?.file).toBe(PROGRAM);
+    expect(timer?.stack[0]?.file).toBe(PROGRAM.href);
     expect(timer?.triggerAsyncId).toEqual(expect.any(Number));
     const promise = seen.trace.entries.find(({ type, endedAt }) => type === 'PROMISE' && endedAt !== undefined);
     expect(promise).toBeDefined();
