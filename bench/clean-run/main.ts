@@ -34,6 +34,8 @@ const over = new AbortController();
 signals.stop.addEventListener('abort', () => over.abort());
 const limit = setTimeout(() => over.abort(), minutes * MS_PER_MINUTE);
 const users = new Users(service, over.signal);
+const startedAt = performance.now();
+let lastedMinutes: number;
 try {
   await service.admin('POST', '/v1/coupons', { couponId: PLENTY, total: PLENTY_UNITS, returnable: true });
   let phase = '';
@@ -45,6 +47,7 @@ try {
   await Promise.all([users.live(begin), alarms.watch(service.socketFolder, over.signal, now, tell)]);
 } finally {
   clearTimeout(limit);
+  lastedMinutes = (performance.now() - startedAt) / MS_PER_MINUTE;
   await users.close();
   await service.stop();
   signals.close();
@@ -52,7 +55,7 @@ try {
 const answers = [...users.answers].map(([answer, count]) => `${answer}: ${count}`).join(', ');
 if (alarms.all.length > 0) console.log(tableOf(alarms.all));
 console.log(
-  `${minutes} minutes, answers ${answers}; ${alarms.looks} times a process was asked: ` +
+  `${lastedMinutes.toFixed(1)} minutes${signals.stop.aborted ? ' and then stopped' : ''}, answers ${answers}; ${alarms.looks} times a process was asked: ` +
     (alarms.all.length === 0 ? 'no false alarm.' : `${alarms.all.length} FALSE ALARMS.`),
 );
 process.exitCode = alarms.all.length === 0 && alarms.looks > 0 && !signals.stop.aborted ? 0 : 1;
