@@ -2,7 +2,7 @@
 // Pure functions; the sending is done elsewhere.
 import type { ClaimOutcome } from './claim-service.js';
 import type { PendingClaim } from './mailbox.js';
-import type { OutboxEnds } from './witness.js';
+import type { OutboxEnds, WitnessedClaim } from './witness.js';
 import type { Ack } from '../../coupons/definition.js';
 import { couponKeys, fenceKey, outboxKey } from '../../coupons/keys.js';
 import { byCoupon } from '../../coupons/claim-log.js';
@@ -39,6 +39,8 @@ type ClaimReply = [
 export interface DecodedReply {
   /** What the script said of each claim, in the order of the groups. */
   readonly outcomes: readonly ClaimOutcome[];
+  /** Those who have a claim by it: to be remembered before they hear of it. */
+  readonly told: readonly WitnessedClaim[];
   /** Undefined: all were refused, and bind nobody. */
   readonly ends: OutboxEnds | undefined;
 }
@@ -48,14 +50,20 @@ export function decodeReply(reply: unknown, call: ClaimCall): 'fenced' | Decoded
   const [code, , acks, results, ...ends] = reply as ClaimReply;
   if (code === CODE.FENCED) return 'fenced';
   const outcomes: ClaimOutcome[] = [];
+  const told: WitnessedClaim[] = [];
   let at = 0;
   call.groups.forEach((claims, group) => {
     const [ack, opensAt] = acks[group] ?? (['redis', 0] as const);
-    for (let i = 0; i < claims.length; i++, at += 3) {
-      outcomes.push(outcomeOf(results[at] ?? 0, results[at + 1] ?? 0, results[at + 2] ?? 0, ack, opensAt));
+    for (const { couponId, userId } of claims) {
+      const outcome = outcomeOf(results[at] ?? 0, results[at + 1] ?? 0, results[at + 2] ?? 0, ack, opensAt);
+      at += 3;
+      outcomes.push(outcome);
+      if (outcome.status === 'refused') continue;
+      const { claimNo, claimedAt } = outcome.receipt;
+      told.push({ couponId, userId, claimNo, at: claimedAt, returnedAt: undefined });
     }
   });
-  return { outcomes, ends: ends.length === 0 ? undefined : ends };
+  return { outcomes, told, ends: ends.length === 0 ? undefined : ends };
 }
 
 function outcomeOf(code: number, claimNo: number, claimedAt: number, ack: Ack, opensAt: number): ClaimOutcome {

@@ -3,13 +3,13 @@
 // Touches Redis only, and only through lua/claim.lua.
 import type { ClaimMetrics } from './claim-metrics.js';
 import type { Answer, ClaimOutcome } from './claim-service.js';
-import type { ClaimCall, DecodedReply } from './claim-call.js';
+import type { ClaimCall } from './claim-call.js';
 import { decodeReply, encodeClaims } from './claim-call.js';
 import type { EpochWatch } from './epoch-watch.js';
 import { HearingDelay } from './hearing-delay.js';
 import type { PendingClaim } from './mailbox.js';
 import { Mailbox } from './mailbox.js';
-import type { Witness, WitnessedClaim } from './witness.js';
+import type { Witness } from './witness.js';
 import type { Scripts } from '../../lua/scripts.js';
 import { runScript, runScriptAndWait } from '../../lua/scripts.js';
 import type { ErrorCode } from '../../platform/errors.js';
@@ -99,7 +99,7 @@ export class ClaimLine {
 
   /** Sends one batch and answers every claim in it. Never rejects. */
   async #send(shard: number, batch: readonly PendingClaim[]): Promise<void> {
-    const { redis, epochs, log, metrics, replicas } = this.#options;
+    const { redis, epochs, witness, log, metrics, replicas } = this.#options;
     try {
       for (let attempt = 1; ; attempt++) {
         const epoch = epochs.epochOf(shard);
@@ -113,10 +113,14 @@ export class ClaimLine {
         metrics.batchAnswered(batch.length, sentAt);
         const reply = decodeReply(answer.reply, call);
         if (reply !== 'fenced') {
-          const claims = call.groups.flat();
+          const { outcomes, told, ends } = reply;
           const confirmed = replicas === undefined || answer.replicas >= replicas;
-          const tellable = this.#remember(shard, epoch, claims, reply) && confirmed;
-          claims.forEach((claim, i) => claim.answer(finalOutcome(reply.outcomes[i], tellable)));
+          // False: the epoch is over and reported, so nothing that was granted under it may be told.
+          const tellable = witness.remember(shard, epoch, ends, told) && confirmed;
+          let i = 0;
+          for (const claims of call.groups) {
+            for (const claim of claims) claim.answer(finalOutcome(outcomes[i++], tellable));
+          }
           return;
         }
         // The script did nothing, so with a newer epoch the batch may be sent again, once.
@@ -131,18 +135,6 @@ export class ClaimLine {
       log.warn({ err: error, shard, claims: batch.length }, 'claim batch failed');
       answerAll(batch, surelyNotRun(error) ? 'unavailable' : 'outcome_unknown');
     }
-  }
-
-  /** False: the epoch is over and reported, so nothing that was granted under it may be told. */
-  #remember(shard: number, epoch: number, claims: readonly PendingClaim[], { outcomes, ends }: DecodedReply): boolean {
-    const told: WitnessedClaim[] = [];
-    claims.forEach(({ couponId, userId }, i) => {
-      const outcome = outcomes[i];
-      if (outcome === undefined || outcome.status === 'refused') return;
-      const { claimNo, claimedAt } = outcome.receipt;
-      told.push({ couponId, userId, claimNo, at: claimedAt, returnedAt: undefined });
-    });
-    return this.#options.witness.remember(shard, epoch, ends, told);
   }
 }
 

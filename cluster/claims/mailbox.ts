@@ -112,11 +112,12 @@ export class Mailbox {
       return;
     }
     const { depthMax, timeLimitMs } = this.#limits;
-    if (this.#waiting.length >= depthMax || this.#expectedAnswerMs() > timeLimitMs * EXPECTED_PART_MAX) {
+    const now = performance.now();
+    if (this.#waiting.length >= depthMax || this.#expectedAnswerMs(now) > timeLimitMs * EXPECTED_PART_MAX) {
       answer(OVERLOADED);
       return;
     }
-    this.#waiting.push(new PendingClaim(couponId, userId, performance.now() + timeLimitMs, answer));
+    this.#waiting.push(new PendingClaim(couponId, userId, now + timeLimitMs, answer));
     this.#expiryTimer ??= setInterval(() => this.#expire(), EXPIRY_INTERVAL_MS);
     // A turn of a busy loop may take seconds: a full batch does not wait for its end.
     if (this.#waiting.length >= this.#limits.batchMax) this.#flush();
@@ -157,20 +158,20 @@ export class Mailbox {
    * Until a claim that is put now would be answered: what is left of the call whose end its batch has to wait for, a call for each
    * that goes before it then, and its own. 0 where it need not wait: somebody has to find out how long calls take.
    */
-  #expectedAnswerMs(): number {
+  #expectedAnswerMs(now: number): number {
     const calls = [...this.#inFlight.keys()];
-    const paceMs = this.#paceMs();
+    const paceMs = this.#paceMs(now);
     const batchesBefore = Math.floor(this.#waiting.length / this.#limits.batchMax);
     const turn = batchesBefore - Math.max(0, this.#callsMax(paceMs) - calls.length);
     const awaited = turn < 0 ? undefined : calls[turn % calls.length];
     if (awaited === undefined) return 0;
-    return Math.max(0, paceMs - sinceMs(awaited)) + (Math.floor(turn / calls.length) + 1) * paceMs;
+    return Math.max(0, paceMs - (now - awaited.sentAt)) + (Math.floor(turn / calls.length) + 1) * paceMs;
   }
 
   /** How long a call takes. One that is late already is part of the pace. */
-  #paceMs(): number {
+  #paceMs(now: number): number {
     const [oldest] = this.#inFlight.keys();
-    return Math.max(this.#callMs ?? 0, oldest === undefined ? 0 : sinceMs(oldest));
+    return Math.max(this.#callMs ?? 0, oldest === undefined ? 0 : now - oldest.sentAt);
   }
 
   /** Batches that may be in flight: as many as let the other side have `callsMax` at any time. */
@@ -186,7 +187,7 @@ export class Mailbox {
     const waiting = this.#waiting.length;
     if (waiting === 0) return false;
     if (this.#inFlight.size < callsMax) return true;
-    return waiting >= batchMax && this.#inFlight.size < this.#callsMax(this.#paceMs());
+    return waiting >= batchMax && this.#inFlight.size < this.#callsMax(this.#paceMs(performance.now()));
   }
 
   #flush(): void {
@@ -195,7 +196,7 @@ export class Mailbox {
       const call = { batch, sentAt: performance.now() };
       this.#hearing.look();
       const done = this.#send(batch).then(() => {
-        const tookMs = sinceMs(call);
+        const tookMs = performance.now() - call.sentAt;
         this.#callMs = this.#callMs === undefined ? tookMs : this.#callMs + (tookMs - this.#callMs) * PACE_WEIGHT;
         this.#inFlight.delete(call);
         this.#flush();
@@ -228,8 +229,4 @@ export class Mailbox {
     clearInterval(this.#expiryTimer);
     this.#expiryTimer = undefined;
   }
-}
-
-function sinceMs({ sentAt }: Call): number {
-  return performance.now() - sentAt;
 }
