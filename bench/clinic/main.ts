@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { findFreePort } from '../../platform/embedded/free-port.js';
+import { listenForSignals } from '../../cli/signals.js';
 import { createLog } from '../../platform/log.js';
 import { packagePath } from '../../platform/package-root.js';
 import { startService } from '../service.js';
@@ -23,20 +24,20 @@ const COUPON = 'clinic';
 const [tool = ''] = process.argv.slice(2);
 const claims = CLAIMS[tool];
 if (claims === undefined) throw new RangeError(`name one of ${Object.keys(CLAIMS).join(', ')}`);
-const stopping = new AbortController();
-process.once('SIGINT', () => stopping.abort());
+const signals = listenForSignals();
 const service = await startService({
   workers: 1,
   execArgv: [],
   environment: { DIAGNOSTICS: 'off' },
   log: createLog('clinic', 'silent'),
-  signal: stopping.signal,
+  signal: signals.stop,
 });
 try {
   await service.createCoupon(COUPON, claims);
   process.exitCode = await clinic(String(await findFreePort()), claims);
 } finally {
   await service.stop();
+  signals.close();
 }
 
 /** Resolves with clinic's exit code. */
@@ -60,7 +61,7 @@ async function clinic(port: string, requests: number): Promise<number> {
       DIAGNOSTICS: 'off',
     },
     stdio: 'inherit',
-    signal: stopping.signal,
+    signal: signals.stop,
   });
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? 1;

@@ -1,6 +1,7 @@
 // Measures what the diagnostics cost on the claim path: CPU time per claim of fresh http processes with the agent (recorder, vital
 // signs, diagnostics thread) against fresh ones without, in pairs (fresh-pairs.ts). `node dist/bench/recorder/claims.js [pairs]`.
 // Exits 1 when the main thread is over its budget.
+import { listenForSignals } from '../../cli/signals.js';
 import type { ThreadMicros } from '../cpu.js';
 import { medianInterval, spreadOf } from '../statistics.js';
 import type { Pair, PairsPlan } from './fresh-pairs.js';
@@ -11,14 +12,21 @@ const PLAN: PairsPlan = { pairs: 20, laps: 8, claimsPerLap: 8_000, claimsToSettl
 /** Of the claim path, always on. */
 const RATIO_MAX = 1.03;
 
-const stopping = new AbortController();
-process.once('SIGINT', () => stopping.abort());
+const signals = listenForSignals();
 const [, , pairs = PLAN.pairs] = process.argv;
 const measured: Pair[] = [];
-await measurePairs({ ...PLAN, pairs: Number(pairs) }, stopping.signal, (pair) => {
-  measured.push(pair);
-  console.error(`pair ${measured.length} of ${pairs}: ${textOf(pair, 'main')}`);
-});
+try {
+  await measurePairs({ ...PLAN, pairs: Number(pairs) }, signals.stop, (pair) => {
+    measured.push(pair);
+    console.error(`pair ${measured.length} of ${pairs}: ${textOf(pair, 'main')}`);
+  });
+} catch (error) {
+  if (!signals.stop.aborted) throw error;
+  console.error('interrupted, everything is stopped');
+  if (measured.length === 0) process.exit(1);
+} finally {
+  signals.close();
+}
 console.log(`Node ${process.versions.node}, ${measured.length} pairs of fresh processes, CPU per claim`);
 for (const [title, which] of [
   ['main thread', 'main'],
