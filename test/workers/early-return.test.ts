@@ -23,6 +23,7 @@ import { waitFor } from '../harness/wait-for.js';
 
 const SHARD = 0;
 const EPOCH = 1;
+const MINUTE_MS = 60_000;
 let installation: Installation;
 let claims: AwaitedClaims;
 let coupons: CouponsService;
@@ -45,27 +46,34 @@ beforeEach(async () => {
   atEndOfFile(() => others.end());
 });
 
-/** The other ledger is given ann's claim; then ann returns it. */
-async function claimInOtherHands(): Promise<OutboxEntry[]> {
-  await claims.claim('sale', 'ann');
+/** The other ledger is given the claims of these users. */
+async function claimsInOtherHands(...users: string[]): Promise<OutboxEntry[]> {
+  for (const user of users) await claims.claim('sale', user);
   const reply = (await installation.redis.xreadgroup(
     ...(['GROUP', LEDGER_GROUP, 'other', 'STREAMS', outboxKey(SHARD), '>'] as const),
   )) as [string, RawEntry[]][];
-  expect(await claims.returnClaim('sale', 'ann')).toMatchObject({ status: 'returned' });
   return (reply[0]?.[1] ?? []).flatMap(parseEntry).filter((entry): entry is OutboxEntry => entry.kind !== 'poison');
 }
 
-/** Gives the number of batches that our ledger has tried to write so far. */
-async function startOurs(earlyAttemptsMax?: number): Promise<() => number> {
+async function giveBack(user: string): Promise<void> {
+  expect(await claims.returnClaim('sale', user)).toMatchObject({ status: 'returned' });
+}
+
+/** Milliseconds; stands still but where a test moves it. */
+let now = 0;
+
+/** Gives the users of the batches that our ledger has tried to write so far. */
+async function startOurs(): Promise<readonly string[][]> {
   const { redis, settings, log } = installation;
   const { ledgerWindow } = settings;
-  let attempts = 0;
+  const attempts: string[][] = [];
   const writeOutbox = (task: OutboxTask) => {
-    attempts++;
+    const entries = task.entries.flatMap(parseEntry);
+    attempts.push(entries.flatMap((entry) => ('userId' in entry ? [entry.userId] : [])));
     return writeOutboxBatch(ours, task);
   };
-  const limit = earlyAttemptsMax === undefined ? {} : { earlyAttemptsMax };
-  const ledger = new ShardLedger(SHARD, { redis, scripts: loadScripts(), writeOutbox, ledgerWindow, log, ...limit });
+  const scripts = loadScripts();
+  const ledger = new ShardLedger(SHARD, { redis, scripts, writeOutbox, ledgerWindow, log, now: () => now });
   const reading = connectRedis(settings.redisUrl ?? '', { kind: 'request', commandTimeoutMs: 10_000 }, log);
   await whenRedisReady(reading, 10_000);
   const readers = createOutboxReaders(reading, 'ours', [ledger], log);
@@ -76,7 +84,7 @@ async function startOurs(earlyAttemptsMax?: number): Promise<() => number> {
   });
   ledger.open(EPOCH);
   for (const reader of readers) reader.start();
-  return () => attempts;
+  return attempts;
 }
 
 const letters = async () => (await coupons.deadLetters.list({ after: 0, limit: 10 })).letters;
@@ -86,9 +94,10 @@ const rows = async () => {
 };
 
 it('waits in the outbox until the claim is there, and keeps nobody else waiting', async () => {
-  const held = await claimInOtherHands();
+  const held = await claimsInOtherHands('ann');
+  await giveBack('ann');
   const attempts = await startOurs();
-  await waitFor(() => attempts() > 3, { what: 'several attempts' });
+  await waitFor(() => attempts.length > 3, { what: 'several attempts' });
   await claims.claim('sale', 'bob');
   await waitFor(async () => (await rows()).length === 1, { what: "bob's row" });
   expect(await rows()).toEqual([['bob', false]]);
@@ -111,12 +120,33 @@ it('waits in the outbox until the claim is there, and keeps nobody else waiting'
   expect(await coupons.show('sale')).toMatchObject({ live: { remaining: 4 } });
 });
 
-it('becomes a dead letter when the claim does not come', async () => {
-  await claimInOtherHands();
-  const attempts = await startOurs(3);
+it('becomes a dead letter when the claim has not come for a minute, whatever else the shard writes meanwhile', async () => {
+  await claimsInOtherHands('ann', 'eve');
+  await giveBack('ann');
+  const attempts = await startOurs();
+  const triedAgain = async (user: string) => {
+    const before = attempts.length;
+    const times = () => attempts.slice(before).filter((users) => users.includes(user)).length;
+    // The first of them may have begun before.
+    await waitFor(() => times() > 2, { what: `${user} to be tried again` });
+  };
+  await triedAgain('ann');
+  for (const [index, user] of ['bob', 'cid', 'dan'].entries()) {
+    now += MINUTE_MS / 3 - 1;
+    await claims.claim('sale', user);
+    await waitFor(async () => (await rows()).length === index + 1, { what: `the row of ${user}` });
+    await triedAgain('ann');
+  }
+  expect(await letters()).toEqual([]);
+  // Another one has its own minute.
+  await giveBack('eve');
+  await triedAgain('eve');
+  now += 3;
   await waitFor(async () => (await letters()).length === 1, { what: 'the dead letter' });
   expect(await letters()).toMatchObject([{ kind: 'return', userId: 'ann' }]);
-  // Tried as often as allowed, and once more for the letter.
-  expect(attempts()).toBe(4);
-  expect(await installation.outboxEntries()).toBe(1);
+  await triedAgain('eve');
+  expect(await letters()).toHaveLength(1);
+  now += MINUTE_MS - 3;
+  await waitFor(async () => (await letters()).length === 2, { what: 'the other dead letter' });
+  await waitFor(async () => (await installation.outboxEntries()) === 2, { what: 'their entries to leave the outbox' });
 });

@@ -25,7 +25,7 @@ const RESULT = {
   foreign: [],
   claims: 0,
   refused: [],
-  early: 0,
+  early: [],
 } as const;
 const resultOf = ({ shard }: OutboxTask): OutboxResult => ({ ...RESULT, claims: shard });
 

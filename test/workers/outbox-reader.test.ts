@@ -42,7 +42,7 @@ it('does not wait for the other shards while one has no room', async () => {
       ids: entries.map(([id]) => id),
       claims: 0,
       refused: [],
-      early: 0,
+      early: [],
       foreign: [],
       coupons: new Map(),
     };

@@ -49,7 +49,7 @@ it('tells what may leave the outbox and with which returns, drops what is of ano
   ];
   const task = { shard: 0, epoch: EPOCH, entries, ledgerWindow: 10, leaveEarly: true };
   const result = await writeOutboxBatch(connection, task);
-  expect(result).toMatchObject({ status: 'written', claims: 3, foreign: ['2-0'], early: 1 });
+  expect(result).toMatchObject({ status: 'written', claims: 3, foreign: ['2-0'], early: ['5-0'] });
   if (result.status !== 'written') return;
   // 4-0 is done as a dead letter: it gives no unit back.
   expect(result.ids).toEqual(['1-0', '4-0', '6-0']);
@@ -67,4 +67,11 @@ it('tells what may leave the outbox and with which returns, drops what is of ano
     [9, 'cid', false],
   ]);
   expect(await writeOutboxBatch(connection, { ...task, epoch: EPOCH - 1 })).toEqual({ status: 'stale_epoch' });
+});
+
+it('leaves only those early returns that were not left long enough', async () => {
+  const entries = [giveBack('7-0', 20, 'fay'), giveBack('8-0', 21, 'gil')];
+  const task = { shard: 0, epoch: EPOCH, entries, ledgerWindow: 10, leaveEarly: true, overdue: ['7-0'] };
+  const result = await writeOutboxBatch(connection, task);
+  expect(result).toMatchObject({ ids: ['7-0'], refused: [{ entry: { id: '7-0' } }], early: ['8-0'] });
 });

@@ -25,8 +25,8 @@ const QUEUE_MAX = BATCH_MAX;
 
 /** A return whose claim another ledger has in hand is tried again after this long: that ledger writes within milliseconds. */
 const EARLY_PAUSE_MS = 50;
-/** Then it becomes a dead letter: longer than the claim of a dead ledger takes to be taken over (shard-watch.ts). */
-const EARLY_ATTEMPTS_MAX = 1_000;
+/** After this long it becomes a dead letter. The claim of a dead ledger is taken over within 35 s (shard-watch.ts). */
+const EARLY_MS_MAX = 60_000;
 
 export interface ShardLedgerContext {
   readonly redis: Redis;
@@ -34,8 +34,8 @@ export interface ShardLedgerContext {
   readonly writeOutbox: WriteOutbox;
   readonly ledgerWindow: number;
   readonly log: Log;
-  /** After how many attempts a return without its claim becomes a dead letter. */
-  readonly earlyAttemptsMax?: number;
+  /** Milliseconds by a clock that never runs backwards; `performance.now` by default. */
+  readonly now?: () => number;
 }
 
 /** A batch that is committed and may leave the outbox. */
@@ -55,8 +55,8 @@ export class ShardLedger {
   #writing: Promise<void> | undefined;
   /** Of the last batch that was written. */
   #acknowledging: Promise<void> = Promise.resolve();
-  /** Batches in a row that left returns for later. */
-  #earlyAttempts = 0;
+  /** Entries that were left in the outbox, a return that came before its claim each: since when, by `now`. */
+  readonly #early = new Map<string, number>();
   /** Where the next read begins: an id in what was delivered to us before, or '>' for what is new. */
   #cursor = '0';
   #rereadPending = false;
@@ -80,6 +80,7 @@ export class ShardLedger {
     if (this.#epoch !== undefined) throw new Error(`shard ${this.shard} is open already`);
     this.#epoch = epoch;
     this.#closing = new AbortController();
+    this.#early.clear();
     this.#cursor = '0';
   }
 
@@ -146,8 +147,8 @@ export class ShardLedger {
           this.#underWay.delete(batch);
         },
       );
-      this.#earlyAttempts = written.early === 0 ? 0 : this.#earlyAttempts + 1;
-      if (written.early > 0) {
+      this.#noteEarly(batch, written.early);
+      if (written.early.length > 0) {
         await pause(EARLY_PAUSE_MS, signal);
         this.readPendingAgain();
       }
@@ -191,9 +192,9 @@ export class ShardLedger {
   async #write(entries: readonly RawEntry[]): Promise<Written | undefined> {
     const epoch = this.#epoch;
     if (epoch === undefined) return undefined;
-    const { writeOutbox, ledgerWindow, earlyAttemptsMax = EARLY_ATTEMPTS_MAX } = this.#context;
-    const leaveEarly = this.#earlyAttempts < earlyAttemptsMax;
-    const result = await writeOutbox({ shard: this.shard, epoch, entries, ledgerWindow, leaveEarly });
+    const { writeOutbox, ledgerWindow } = this.#context;
+    const overdue = this.#overdueAmong(entries);
+    const result = await writeOutbox({ shard: this.shard, epoch, entries, ledgerWindow, leaveEarly: true, overdue });
     if (result.status === 'stale_epoch') {
       this.#lose('MySQL has a newer epoch');
       return undefined;
@@ -202,6 +203,22 @@ export class ShardLedger {
       this.#context.log.error({ shard: this.shard, entry, reason }, 'outbox entry put aside as a dead letter');
     }
     return { ...result, epoch };
+  }
+
+  /** Each by itself: what else the shard writes meanwhile says nothing of a claim that does not come. */
+  #overdueAmong(entries: readonly RawEntry[]): string[] {
+    const limit = this.#now() - EARLY_MS_MAX;
+    return entries.map(([id]) => id).filter((id) => (this.#early.get(id) ?? Infinity) <= limit);
+  }
+
+  #noteEarly(entries: readonly RawEntry[], early: readonly string[]): void {
+    const since = early.map((id) => [id, this.#early.get(id) ?? this.#now()] as const);
+    for (const [id] of entries) this.#early.delete(id);
+    for (const [id, at] of since) this.#early.set(id, at);
+  }
+
+  #now(): number {
+    return this.#context.now?.() ?? performance.now();
   }
 
   async #acknowledge({ epoch, ids, coupons, foreign }: Written): Promise<void> {

@@ -26,8 +26,8 @@ export type OutboxResult =
       readonly claims: number;
       /** What is committed as dead letters. */
       readonly refused: readonly Refused[];
-      /** How many returns came before their claims. Their entries stay. */
-      readonly early: number;
+      /** Entries that stay: returns that came before their claims. */
+      readonly early: readonly string[];
     };
 
 /** May be repeated after any error: what was written already is recognised. */
@@ -41,8 +41,9 @@ export async function writeOutboxBatch(connection: Connection, task: OutboxTask)
   }
   const result = await writeBatch(connection, { ...task, entries });
   if (result.status === 'stale_epoch') return result;
-  const { status, claims, refused, early } = result;
-  return { status, claims, refused, early: early.length, foreign, ...progressOf(result, entries) };
+  const { status, claims, refused } = result;
+  const early = result.early.map(({ id }) => id);
+  return { status, claims, refused, early, foreign, ...progressOf(result, entries) };
 }
 
 /**

@@ -42,7 +42,7 @@ export async function writeTogether(
     foreign: [],
     claims: batches[i]?.length ?? 0,
     refused: [],
-    early: 0,
+    early: [],
   }));
 }
 

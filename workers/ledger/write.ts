@@ -22,6 +22,8 @@ export interface WriteTask {
   readonly ledgerWindow: number;
   /** Whether a return that comes before its claim is left in the outbox; false: it is refused. */
   readonly leaveEarly?: boolean;
+  /** Entries of the stream that were left long enough: they are refused all the same. */
+  readonly overdue?: readonly string[];
 }
 
 export type WriteResult =
@@ -52,7 +54,7 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   const { inserted, uncertain } = outcome;
   const settled = new Set(await readSettled(connection, uncertain));
   const unsettled = uncertain.filter((entry) => !settled.has(entry));
-  const early = task.leaveEarly === true ? await readEarly(connection, task.shard, unsettled) : new Set<OutboxEntry>();
+  const early = await readLeft(connection, task, unsettled);
   for (const entry of unsettled) {
     if (!early.has(entry)) refused.push({ entry, reason: 'MySQL holds something else' });
   }
@@ -67,6 +69,18 @@ export async function writeBatch(connection: Connection, task: WriteTask): Promi
   const found = [...settled].filter(({ kind }) => kind === 'grant').length;
   const claims = inserted.length + found;
   return { status: 'written', ids: idsDone(task.entries, early), claims, refused, early: [...early], ceilings };
+}
+
+/** Those that are left for later. */
+async function readLeft(
+  connection: Connection,
+  { shard, leaveEarly, overdue }: WriteTask,
+  unsettled: readonly OutboxEntry[],
+): Promise<ReadonlySet<OutboxEntry>> {
+  if (leaveEarly !== true) return new Set();
+  const refused = new Set(overdue);
+  const recent = unsettled.filter(({ id }) => !refused.has(id));
+  return await readEarly(connection, shard, recent);
 }
 
 /** All but those left for later. An entry of the stream may hold several claims: its id counts when all of them are done. */
