@@ -71,6 +71,15 @@ export function sizeOf([, fields]: RawEntry): number {
   return Math.max(1, size);
 }
 
+/**
+ * Whether an entry is what a claim under this epoch leaves behind, as far as can be seen without taking it apart: several claims,
+ * and no dead letter. Something in it may be wrong all the same.
+ */
+export function holdsNewClaims([, fields]: RawEntry, epoch: number): boolean {
+  if (fields?.[0] !== 'kind' || fields[1] !== 'grants') return false;
+  return fields[GRANTS_HEAD_LENGTH - 1] === String(epoch) && fields[fields.length - 2] !== 'letter';
+}
+
 function linesOf(text: string): number {
   let lines = 1;
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines++;

@@ -1,13 +1,15 @@
 // Gathers the batches of several shards for one transaction. With many shards in use each batch is small, and a transaction has a
 // price of its own, to MySQL and to the writer thread, that is as much as a hundred rows. Knows nothing of MySQL.
 //
-//   waiting   a shard's batch; there is one of a shard at the most.
-//   group     what waits is written together, up to `GROUP_MAX`, when a thread is free, and the last group began `PACE_MS` ago or
-//             was small, or as much waits as makes a transaction worth its price. So a batch waits for company only while there
-//             is some to be had.
-//   alone     each batch of a group that cannot be written together; and the batch of a shard whose last one failed: what is
-//             the matter with one shard, a lock that somebody holds, must not hold up others again and again.
-import { sizeOf } from '../../coupons/outbox.js';
+//   waiting   a shard's batch; there is one of a shard at the most. It is due when the last transaction began `PACE_MS` before, at
+//             once when that one was small: so it waits for company, and for more claims of its own, only while there are some
+//             to be had.
+//   group     when one that waits is due, or as much waits as makes a transaction worth its price, and a thread is free: what waits
+//             and holds new claims alone is written together, up to `GROUP_MAX`.
+//   alone     a batch with anything else in it, which MySQL has to be asked about; each batch of a group that could not be written
+//             together; and the batch of a shard whose last one failed: what is the matter with one shard, a lock that
+//             somebody holds, must not hold up others again and again.
+import { holdsNewClaims, sizeOf } from '../../coupons/outbox.js';
 import type { OutboxResult, OutboxTask } from './write-outbox.js';
 
 /** Claims, returns and changes of one transaction, unless one batch holds more. */
@@ -28,6 +30,9 @@ export interface GroupWriter {
 interface Waiting {
   readonly task: OutboxTask;
   readonly size: number;
+  readonly alone: boolean;
+  /** By `performance.now()`. */
+  readonly dueAt: number;
   readonly resolve: (result: OutboxResult) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -39,7 +44,7 @@ export class GroupCommit {
   /** Shards whose last batch failed. */
   readonly #failed = new Set<number>();
   #groups = 0;
-  /** The last group. */
+  /** The last transaction. */
   #beganAt = -Infinity;
   #beganWith = 0;
   #looking = false;
@@ -60,7 +65,10 @@ export class GroupCommit {
   write(task: OutboxTask): Promise<OutboxResult> {
     return new Promise((resolve, reject) => {
       const size = task.entries.reduce((sum, raw) => sum + sizeOf(raw), 0);
-      this.#waiting.push({ task, size, resolve, reject });
+      const usual = task.entries.every((raw) => holdsNewClaims(raw, task.epoch));
+      const alone = !usual || this.#failed.has(task.shard);
+      const dueAt = this.#beganWith <= SMALL ? performance.now() : this.#beganAt + PACE_MS;
+      this.#waiting.push({ task, size, alone, dueAt, resolve, reject });
       this.#lookSoon();
     });
   }
@@ -71,39 +79,58 @@ export class GroupCommit {
     this.#looking = true;
     setImmediate(() => {
       this.#looking = false;
-      while (this.#mayBegin()) this.#begin();
+      this.#look();
     });
   }
 
-  #mayBegin(): boolean {
-    if (this.#waiting.length === 0 || this.#groups >= this.#groupsMax) return false;
-    if (this.#beganWith <= SMALL || sizeOfAll(this.#waiting) >= FULL) return true;
-    const leftMs = this.#beganAt + PACE_MS - performance.now();
-    if (leftMs <= 0) return true;
-    if (!this.#timed) {
-      this.#timed = true;
-      setTimeout(() => {
-        this.#timed = false;
-        this.#lookSoon();
-      }, leftMs);
+  #look(): void {
+    while (this.#groups < this.#groupsMax) {
+      const group = this.#nextGroup();
+      if (group === undefined) break;
+      this.#begin(group);
     }
-    return false;
+    // When a thread is free again there is another look.
+    if (this.#groups < this.#groupsMax && this.#waiting.length > 0) this.#lookWhenDue();
   }
 
-  #takeGroup(): Waiting[] {
-    let [count, size] = [0, 0];
+  #lookWhenDue(): void {
+    if (this.#timed) return;
+    this.#timed = true;
+    const dueAt = Math.min(...this.#waiting.map((waiting) => waiting.dueAt));
+    setTimeout(() => {
+      this.#timed = false;
+      this.#lookSoon();
+    }, dueAt - performance.now());
+  }
+
+  /** In the order in which they came, but that the first of a group brings all others of it along. */
+  #nextGroup(): readonly Waiting[] | undefined {
+    const now = performance.now();
+    const mayBegin = (group: readonly Waiting[]): boolean =>
+      sizeOfAll(group) >= FULL || group.some(({ dueAt }) => dueAt <= now);
+    const company = this.#company();
+    const together = mayBegin(company);
+    const first = this.#waiting.find((one) => (one.alone ? mayBegin([one]) : together));
+    if (first === undefined) return undefined;
+    return first.alone ? [first] : company;
+  }
+
+  /** What may be written together. */
+  #company(): readonly Waiting[] {
+    const company: Waiting[] = [];
+    let size = 0;
     for (const waiting of this.#waiting) {
-      const alone = this.#failed.has(waiting.task.shard);
-      if (count > 0 && (alone || size + waiting.size > GROUP_MAX)) break;
-      count++;
+      if (waiting.alone) continue;
+      if (company.length > 0 && size + waiting.size > GROUP_MAX) break;
+      company.push(waiting);
       size += waiting.size;
-      if (alone) break;
     }
-    return this.#waiting.splice(0, count);
+    return company;
   }
 
-  #begin(): void {
-    const group = this.#takeGroup();
+  #begin(group: readonly Waiting[]): void {
+    const begun = new Set(group);
+    this.#waiting = this.#waiting.filter((waiting) => !begun.has(waiting));
     this.#groups++;
     this.#beganAt = performance.now();
     this.#beganWith = sizeOfAll(group);
