@@ -15,12 +15,14 @@ export const MIGRATION_TIMEOUT_MS = 3_600_000;
 /** Callers that may wait for a free connection of one pool; the next one is refused. */
 const QUEUE_LIMIT = 1_000;
 const DEADLOCK_ATTEMPTS_MAX = 10;
+/** A statement that waits longer for a lock is given up. */
+const LOCK_WAIT_S = 10;
 
 // Strict: a value that does not fit is an error, never cut. READ COMMITTED: no gap locks, no stale snapshots. wait_timeout: a
 // process that is stopped in the middle of a transaction must not hold its locks for hours.
 const PIN_SESSION =
   "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', " +
-  "time_zone = '+00:00', transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 10, wait_timeout = 60";
+  "time_zone = '+00:00', transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = ?, wait_timeout = 60";
 // MariaDB before 11.1 knows the isolation only under its older name.
 const PIN_SESSION_MARIADB = PIN_SESSION.replace('transaction_isolation', 'tx_isolation');
 
@@ -121,14 +123,14 @@ export function createMysqlPool(url: string, connections: number, queryTimeoutMs
   return new Pool(mysql.createPool({ ...optionsOf(url), ...limits }), queryTimeoutMs);
 }
 
-/** One connection. The caller ends it. */
+/** One connection. The caller ends it. `lockWaitS`: whole seconds, 1 at the least. */
 export async function connectMysql(
   url: string,
-  { multipleStatements = false, queryTimeoutMs = QUERY_TIMEOUT_MS } = {},
+  { multipleStatements = false, queryTimeoutMs = QUERY_TIMEOUT_MS, lockWaitS = LOCK_WAIT_S } = {},
 ): Promise<Connection> {
   const raw = await mysql.createConnection({ ...optionsOf(url), multipleStatements });
   const connection = Connection.watched(raw, queryTimeoutMs);
-  await pinSession(connection);
+  await pinSession(connection, lockWaitS);
   return connection;
 }
 
@@ -143,10 +145,10 @@ function optionsOf(url: string): mysql.ConnectionOptions {
   };
 }
 
-async function pinSession(connection: Connection): Promise<void> {
+async function pinSession(connection: Connection, lockWaitS = LOCK_WAIT_S): Promise<void> {
   const [rows] = await connection.query<RowDataPacket[]>('SELECT VERSION() AS version');
   const mariadb = String(rows[0]?.['version']).includes('MariaDB');
-  await connection.query(mariadb ? PIN_SESSION_MARIADB : PIN_SESSION);
+  await connection.query(mariadb ? PIN_SESSION_MARIADB : PIN_SESSION, [lockWaitS]);
 }
 
 /**

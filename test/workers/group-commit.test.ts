@@ -218,12 +218,67 @@ it('tells all of a group when it fails, and goes on', async () => {
   calls[0]?.answer(new Error('connection lost'));
   for (const result of await Promise.allSettled(failing)) expect(result.status).toBe('rejected');
   const retried = write(1, 2);
-  for (let i = 0; i < 2; i++) {
+  // Whatever was the matter with one of them does not meet the other again.
+  for (const shard of [1, 2]) {
     vi.advanceTimersByTime(PACE_MS);
     await turn();
+    expect(shardsOf(calls.slice(1))).toEqual([[1], [2]].slice(0, shard));
+    calls[shard]?.answer([resultOf(taskOf(shard))]);
   }
-  // Whatever was the matter with one of them does not meet the other again.
-  expect(shardsOf(calls)).toEqual([[1, 2], [1], [2]]);
-  for (const shard of [1, 2]) calls[shard]?.answer([resultOf(taskOf(shard))]);
   expect(await Promise.all(retried)).toHaveLength(2);
+});
+
+it('keeps one thread for the others while those that failed are tried again', async () => {
+  const { calls, write } = byHand();
+  const next = async () => {
+    vi.advanceTimersByTime(PACE_MS);
+    await turn();
+  };
+  const failing = write(1, 2);
+  await turn();
+  calls[0]?.answer(new Error('connection lost'));
+  await Promise.allSettled(failing);
+  const [one, two] = write(1, 2);
+  await next();
+  expect(shardsOf(calls.slice(1))).toEqual([[1]]);
+  // What cannot begin is not looked at again and again.
+  expect(vi.getTimerCount()).toBe(0);
+  const others = write(3);
+  await next();
+  expect(shardsOf(calls.slice(1))).toEqual([[1], [3]]);
+  calls[2]?.answer([resultOf(taskOf(3))]);
+  others.push(...write(4, 5));
+  await next();
+  expect(shardsOf(calls.slice(1))).toEqual([[1], [3], [4, 5]]);
+  calls[1]?.answer(new Error('a lock is held'));
+  await expect(one).rejects.toThrow('a lock is held');
+  await next();
+  expect(shardsOf(calls.slice(1))).toEqual([[1], [3], [4, 5], [2]]);
+  calls[4]?.answer([resultOf(taskOf(2))]);
+  calls[3]?.answer([4, 5].map((shard) => resultOf(taskOf(shard))));
+  expect(await Promise.all([two, ...others])).toHaveLength(4);
+});
+
+it('tries a shard that failed, and the others, in turns with one thread', async () => {
+  const { calls, write } = byHand(1);
+  const next = async () => {
+    vi.advanceTimersByTime(PACE_MS);
+    await turn();
+  };
+  const failing = write(1, 2);
+  await turn();
+  calls[0]?.answer(new Error('connection lost'));
+  await Promise.allSettled(failing);
+  const results = [...write(3), ...write(1), ...write(4)];
+  await next();
+  calls[1]?.answer([3, 4].map((shard) => resultOf(taskOf(shard))));
+  await next();
+  results.push(...write(5), ...write(2), ...write(6));
+  calls[2]?.answer([resultOf(taskOf(1))]);
+  for (const shards of [[5, 6], [2]]) {
+    await next();
+    calls.at(-1)?.answer(shards.map((shard) => resultOf(taskOf(shard))));
+  }
+  expect(shardsOf(calls.slice(1))).toEqual([[3, 4], [1], [5, 6], [2]]);
+  expect(await Promise.all(results)).toHaveLength(6);
 });

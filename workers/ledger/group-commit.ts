@@ -8,7 +8,7 @@
 //             and holds new claims alone is written together, up to `GROUP_MAX`.
 //   alone     a batch with anything else in it, which MySQL has to be asked about; each batch of a group that could not be written
 //             together; and the batch of a shard whose last one failed: what is the matter with one shard, a lock that
-//             somebody holds, must not hold up others again and again.
+//             somebody holds, must not hold up others again and again. One thread is kept free of these.
 import { holdsNewClaims, sizeOf } from '../../coupons/outbox.js';
 import type { OutboxResult, OutboxTask } from './write-outbox.js';
 
@@ -31,6 +31,8 @@ interface Waiting {
   readonly task: OutboxTask;
   readonly size: number;
   readonly alone: boolean;
+  /** The last batch of its shard did. */
+  readonly failed: boolean;
   /** By `performance.now()`. */
   readonly dueAt: number;
   readonly resolve: (result: OutboxResult) => void;
@@ -44,6 +46,8 @@ export class GroupCommit {
   /** Shards whose last batch failed. */
   readonly #failed = new Set<number>();
   #groups = 0;
+  /** Those of them that are of a shard whose last batch failed. */
+  #retries = 0;
   /** The last transaction. */
   #beganAt = -Infinity;
   #beganWith = 0;
@@ -65,10 +69,10 @@ export class GroupCommit {
   write(task: OutboxTask): Promise<OutboxResult> {
     return new Promise((resolve, reject) => {
       const size = task.entries.reduce((sum, raw) => sum + sizeOf(raw), 0);
-      const usual = task.entries.every((raw) => holdsNewClaims(raw, task.epoch));
-      const alone = !usual || this.#failed.has(task.shard);
+      const failed = this.#failed.has(task.shard);
+      const alone = failed || !task.entries.every((raw) => holdsNewClaims(raw, task.epoch));
       const dueAt = this.#beganWith <= SMALL ? performance.now() : this.#beganAt + PACE_MS;
-      this.#waiting.push({ task, size, alone, dueAt, resolve, reject });
+      this.#waiting.push({ task, size, alone, failed, dueAt, resolve, reject });
       this.#lookSoon();
     });
   }
@@ -90,13 +94,14 @@ export class GroupCommit {
       this.#begin(group);
     }
     // When a thread is free again there is another look.
-    if (this.#groups < this.#groupsMax && this.#waiting.length > 0) this.#lookWhenDue();
+    if (this.#groups < this.#groupsMax) this.#lookWhenDue();
   }
 
   #lookWhenDue(): void {
-    if (this.#timed) return;
+    const waiting = this.#waiting.filter((one) => this.#hasThread(one));
+    if (this.#timed || waiting.length === 0) return;
     this.#timed = true;
-    const dueAt = Math.min(...this.#waiting.map((waiting) => waiting.dueAt));
+    const dueAt = Math.min(...waiting.map((one) => one.dueAt));
     setTimeout(() => {
       this.#timed = false;
       this.#lookSoon();
@@ -110,9 +115,14 @@ export class GroupCommit {
       sizeOfAll(group) >= FULL || group.some(({ dueAt }) => dueAt <= now);
     const company = this.#company();
     const together = mayBegin(company);
-    const first = this.#waiting.find((one) => (one.alone ? mayBegin([one]) : together));
+    const first = this.#waiting.find((one) => (one.alone ? this.#hasThread(one) && mayBegin([one]) : together));
     if (first === undefined) return undefined;
     return first.alone ? [first] : company;
+  }
+
+  /** While any is free: a shard that failed may keep its thread waiting, and the last one is for the others. */
+  #hasThread({ failed }: Waiting): boolean {
+    return !failed || this.#retries < Math.max(1, this.#groupsMax - 1);
   }
 
   /** What may be written together. */
@@ -131,11 +141,14 @@ export class GroupCommit {
   #begin(group: readonly Waiting[]): void {
     const begun = new Set(group);
     this.#waiting = this.#waiting.filter((waiting) => !begun.has(waiting));
+    const retries = group.some(({ failed }) => failed) ? 1 : 0;
     this.#groups++;
+    this.#retries += retries;
     this.#beganAt = performance.now();
     this.#beganWith = sizeOfAll(group);
     const ended = (): void => {
       this.#groups--;
+      this.#retries -= retries;
       this.#lookSoon();
     };
     this.#write(group).then(ended, (error: unknown) => {

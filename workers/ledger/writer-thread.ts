@@ -10,6 +10,9 @@ import { writeTogether as writeAllTogether } from './write-together.js';
 import type { WriteResult, WriteTask } from './write.js';
 import { writeBatch } from './write.js';
 
+/** Whoever shares a transaction with a shard that is locked waits, too; what was not written is tried again. */
+const LOCK_WAIT_S = 1;
+
 export interface WriterThreadData {
   readonly mysqlUrl: string;
   /** Whether the thread records its async resources for the pages of its process. */
@@ -26,7 +29,7 @@ class WriterThread {
 
   async with<T>(write: (connection: Connection) => Promise<T>): Promise<T> {
     if (this.#connection === undefined || this.#connection.destroyed) {
-      this.#connection = await connectMysql(this.#mysqlUrl);
+      this.#connection = await connectMysql(this.#mysqlUrl, { lockWaitS: LOCK_WAIT_S });
     }
     try {
       return await write(this.#connection);
