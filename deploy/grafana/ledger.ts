@@ -98,7 +98,8 @@ export const LEDGER: Dashboard = {
         },
         {
           title: 'One batch',
-          description: 'A transaction, from handing it to a thread to its commit, and reading back what needs it.',
+          description:
+            'Waiting for company and for a thread, the transaction, which batches of several shards may share, and reading back what needs it.',
           unit: 's',
           queries: [0.5, 0.99].map((q) => ({
             expr: quantile(q, 'stampede_ledger_write_duration_seconds'),
@@ -106,8 +107,9 @@ export const LEDGER: Dashboard = {
           })),
         },
         {
-          title: 'Entries per batch',
-          description: 'Grows with the load; 5,000 is the most.',
+          title: 'Claims per batch',
+          description:
+            'Claims, returns and changes of one batch, which is of one shard. Grows with the load; 5,000 is the most.',
           unit: 'short',
           queries: [
             {
@@ -130,7 +132,7 @@ export const LEDGER: Dashboard = {
         {
           title: 'Writer threads',
           description:
-            'How busy each Piscina thread is. All at 1 with a growing queue: more LEDGER_THREADS, or a faster MySQL.',
+            'How busy each Piscina thread is. All at 1 while more and more batches wait: more LEDGER_THREADS, or a faster MySQL.',
           unit: 'percentunit',
           queries: [
             {
@@ -140,11 +142,12 @@ export const LEDGER: Dashboard = {
           ],
         },
         {
-          title: 'Batches that wait for a thread',
-          description: 'The queue of the Piscina pool, and the threads that take from it.',
+          title: 'Batches that wait',
+          description:
+            'For company, 10 ms at the most, or for a thread; one of a shard at the most. Beside them the threads, each of which writes one batch or a group of them.',
           unit: 'short',
           queries: [
-            { expr: `sum by (instance) (stampede_writer_queue_tasks{${OF}})`, legend: '{{instance}} waiting' },
+            { expr: `sum by (instance) (stampede_ledger_waiting_batches{${OF}})`, legend: '{{instance}} waiting' },
             { expr: `sum by (instance) (stampede_writer_threads{${OF}})`, legend: '{{instance}} threads' },
           ],
         },

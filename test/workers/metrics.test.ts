@@ -76,6 +76,7 @@ describe('the metrics of', () => {
     });
     expect(await valuesOf(ofLedger, 'stampede_withheld_units')).toEqual({ '': 0 });
     expect(await valuesOf(ofLedger, 'stampede_writer_threads')).toEqual({ '': 2 });
+    expect(await valuesOf(ofLedger, 'stampede_ledger_waiting_batches')).toEqual({ '': 0 });
     const busy = Object.values(await valuesOf(ofLedger, 'stampede_writer_utilization_ratio'));
     expect(busy).toHaveLength(2);
     for (const ratio of busy) expect(ratio).toBeLessThanOrEqual(1);

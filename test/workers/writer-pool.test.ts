@@ -55,3 +55,10 @@ it('write the other shards of its group long before others would give up waiting
   const written = (await retried) ?? (await writers.writeOutbox(taskOf(LOCKED, 1)));
   expect(written).toMatchObject({ status: 'written', ids: ['1-0'] });
 });
+
+it('count what waits for company as waiting, and nothing else', async () => {
+  const written = writeAll([LOCKED, ...OTHERS], 100);
+  expect(writers.load().waiting).toBe(SHARDS);
+  await written;
+  expect(writers.load().waiting).toBe(0);
+});

@@ -109,17 +109,21 @@ export function watchWithheld(mysql: Pool, metrics: Metrics): void {
 
 export function watchWriters(pool: WriterPool, metrics: Metrics): void {
   const threads = metrics.gauge('stampede_writer_threads', 'Piscina threads that write to MySQL.');
-  const queued = metrics.gauge('stampede_writer_queue_tasks', 'Batches that wait for a writer thread.');
+  const waiting = metrics.gauge(
+    'stampede_ledger_waiting_batches',
+    'Batches that wait for company or for a writer thread; one of a shard at the most.',
+  );
   const busy = metrics.gauge(
     'stampede_writer_utilization_ratio',
     'Part of the time since the last look that a writer thread was not idle.',
     ['thread'],
     'max',
   );
-  metrics.collect('writers', [threads, queued, busy], () => {
-    const { utilizations, queueSize } = pool.load();
+  metrics.collect('writers', [threads, waiting, busy], () => {
+    const load = pool.load();
+    const { utilizations } = load;
     threads.set(utilizations.length);
-    queued.set(queueSize);
+    waiting.set(load.waiting);
     utilizations.forEach((ratio, index) => busy.set({ thread: String(index + 1) }, ratio));
   });
 }

@@ -48,8 +48,8 @@ export class WriterPool {
 
   readonly write: WriteEntries = (task) => this.#pool.run(task, { name: 'write' });
 
-  /** Batches that wait for a thread, or for company, and how busy each thread was since the last call. */
-  load(): { queueSize: number; utilizations: number[] } {
+  /** Batches that wait for company or for a thread, and how busy each thread was since the last call. */
+  load(): { waiting: number; utilizations: number[] } {
     const utilizations = this.#pool.threads.map((thread) => {
       const now = thread.performance.eventLoopUtilization();
       const { utilization } = thread.performance.eventLoopUtilization(now, this.#seen.get(thread));
@@ -57,7 +57,7 @@ export class WriterPool {
       // Below 0 while the thread's loop has not begun to turn.
       return Math.max(0, utilization);
     });
-    return { queueSize: this.#pool.queueSize + this.#groups.waiting, utilizations };
+    return { waiting: this.#pool.queueSize + this.#groups.waiting, utilizations };
   }
 
   /** Ends the threads. Batches must be settled by now: a task that is aborted takes its thread down in mid-write. */
