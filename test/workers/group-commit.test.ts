@@ -62,7 +62,7 @@ function unusualTaskOf(shard: number): OutboxTask {
   return { ...task, entries: [...task.entries, ['2-0', unusual[shard % unusual.length] ?? null]] };
 }
 
-function byHand(threads = 2) {
+function byHand(groupsMax = 2, rowsAwaited = false) {
   type Answer = (results: readonly OutboxResult[] | undefined | Error) => void;
   const calls: { shards: readonly number[]; answer: Answer }[] = [];
   const call = (tasks: readonly OutboxTask[]) =>
@@ -75,7 +75,7 @@ function byHand(threads = 2) {
     if (result === undefined) throw new Error('nothing was answered');
     return result;
   };
-  const commit = new GroupCommit({ together: call, alone }, threads);
+  const commit = new GroupCommit({ together: call, alone }, { groupsMax, rowsAwaited });
   const write = (...shards: number[]) => shards.map((shard) => commit.write(taskOf(shard)));
   return { commit, calls, write };
 }
@@ -140,6 +140,57 @@ it('does not let a transaction wait that is worth its price, makes none larger t
   calls[0]?.answer([1, 2].map((shard) => resultOf(taskOf(shard))));
   calls[2]?.answer([resultOf(taskOf(5))]);
   expect(await Promise.all(results)).toHaveLength(5);
+});
+
+it.each([true, false])(
+  'lets one shard alone wait for more of its own unless its rows are waited for (%s)',
+  async (awaited) => {
+    const { calls, write } = byHand(2, awaited);
+    const first = write(1);
+    await turn();
+    calls[0]?.answer([resultOf(taskOf(1))]);
+    await Promise.all(first);
+    const second = write(1);
+    await turn();
+    expect(shardsOf(calls)).toEqual(awaited ? [[1], [1]] : [[1]]);
+    vi.advanceTimersByTime(PACE_MS);
+    await turn();
+    expect(shardsOf(calls)).toEqual([[1], [1]]);
+    calls[1]?.answer([resultOf(taskOf(1))]);
+    await Promise.all(second);
+  },
+);
+
+it('lets shards wait for each other also where their rows are waited for, from when there are two', async () => {
+  const { calls, write } = byHand(2, true);
+  const next = async () => {
+    vi.advanceTimersByTime(PACE_MS);
+    await turn();
+  };
+  const [one] = write(1);
+  await turn();
+  const [two] = write(2);
+  await turn();
+  // On the heels of another shard: there is company to be had.
+  expect(shardsOf(calls)).toEqual([[1]]);
+  calls[0]?.answer([resultOf(taskOf(1))]);
+  await one;
+  const again = write(1);
+  await turn();
+  expect(shardsOf(calls)).toEqual([[1]]);
+  await next();
+  expect(shardsOf(calls)).toEqual([[1], [2, 1]]);
+  calls[1]?.answer([2, 1].map((shard) => resultOf(taskOf(shard))));
+  await Promise.all([two, ...again]);
+  const both = [...write(2)];
+  await turn();
+  both.push(...write(1));
+  await turn();
+  expect(calls).toHaveLength(2);
+  await next();
+  expect(shardsOf(calls)).toEqual([[1], [2, 1], [2, 1]]);
+  calls[2]?.answer([2, 1].map((shard) => resultOf(taskOf(shard))));
+  await Promise.all(both);
 });
 
 it('keeps a batch with anything unusual out of the group, and makes neither wait for the other', async () => {

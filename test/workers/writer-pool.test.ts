@@ -15,7 +15,7 @@ const [LOCKED, ...OTHERS] = [0, 1, 2, 3] as const;
 const { url } = await createTestDatabase();
 await migrate(url);
 const mysql = createMysqlPool(url, 1);
-const writers = new WriterPool({ mysqlUrl: url, recorded: false, threads: 2, queueMax: SHARDS });
+const writers = new WriterPool({ mysqlUrl: url, recorded: false, threads: 2, queueMax: SHARDS, rowsAwaited: false });
 const [holder, patient] = [await connectMysql(url), await connectMysql(url)];
 atEndOfFile(async () => {
   await writers.stop();
@@ -35,7 +35,7 @@ const writeAll = (shards: readonly number[], claimNo: number) =>
   Promise.all(shards.map((shard) => writers.writeOutbox(taskOf(shard, claimNo))));
 const lock = 'SELECT epoch FROM shard WHERE shard = ? FOR UPDATE';
 
-it('write the other shards of its group long before others would give up waiting, and then without it', async () => {
+it('writes the other shards of a group long before others would give up waiting for its lock, and then without it', async () => {
   await holder.query('START TRANSACTION');
   await holder.query(lock, [LOCKED]);
   let over = false;
@@ -56,7 +56,7 @@ it('write the other shards of its group long before others would give up waiting
   expect(written).toMatchObject({ status: 'written', ids: ['1-0'] });
 });
 
-it('count what waits for company as waiting, and nothing else', async () => {
+it('counts what waits for company as waiting, and nothing else', async () => {
   const written = writeAll([LOCKED, ...OTHERS], 100);
   expect(writers.load().waiting).toBe(SHARDS);
   await written;

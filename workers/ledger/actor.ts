@@ -77,6 +77,7 @@ class LedgerActor implements Actor {
       threads: settings.ledgerThreads,
       recorded: settings.diagnostics === 'on',
       queueMax: settings.shardCount,
+      rowsAwaited: settings.defaultAck === 'ledger',
     });
     const scripts = loadScripts();
     const consumer = consumerName(settings.dir, name);

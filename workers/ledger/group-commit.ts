@@ -3,7 +3,7 @@
 //
 //   waiting   a shard's batch; there is one of a shard at the most. It is due when the last transaction began `PACE_MS` before, at
 //             once when that one was small: so it waits for company, and for more claims of its own, only while there are some
-//             to be had.
+//             to be had. Where users wait for the rows, more of its own are no reason: they only come when these are written.
 //   group     when one that waits is due, or as much waits as makes a transaction worth its price, and a thread is free: what waits
 //             and holds new claims alone is written together, up to `GROUP_MAX`.
 //   alone     a batch with anything else in it, which MySQL has to be asked about; each batch of a group that could not be written
@@ -27,6 +27,13 @@ export interface GroupWriter {
   readonly alone: (task: OutboxTask) => Promise<OutboxResult>;
 }
 
+export interface GroupCommitOptions {
+  /** Transactions that can be under way at once. */
+  readonly groupsMax: number;
+  /** Users are answered when their rows are written: the acknowledgement level is `ledger`. */
+  readonly rowsAwaited: boolean;
+}
+
 interface Waiting {
   readonly task: OutboxTask;
   readonly size: number;
@@ -42,6 +49,7 @@ interface Waiting {
 export class GroupCommit {
   readonly #writer: GroupWriter;
   readonly #groupsMax: number;
+  readonly #rowsAwaited: boolean;
   #waiting: Waiting[] = [];
   /** Shards whose last batch failed. */
   readonly #failed = new Set<number>();
@@ -51,13 +59,15 @@ export class GroupCommit {
   /** The last transaction. */
   #beganAt = -Infinity;
   #beganWith = 0;
+  /** The shard that it is of, where it is of one only. */
+  #beganFor: number | undefined;
   #looking = false;
   #timed = false;
 
-  /** `groupsMax`: as many as can be written at once. */
-  constructor(writer: GroupWriter, groupsMax: number) {
+  constructor(writer: GroupWriter, { groupsMax, rowsAwaited }: GroupCommitOptions) {
     this.#writer = writer;
     this.#groupsMax = groupsMax;
+    this.#rowsAwaited = rowsAwaited;
   }
 
   /** Batches that wait. */
@@ -71,10 +81,16 @@ export class GroupCommit {
       const size = task.entries.reduce((sum, raw) => sum + sizeOf(raw), 0);
       const failed = this.#failed.has(task.shard);
       const alone = failed || !task.entries.every((raw) => holdsNewClaims(raw, task.epoch));
-      const dueAt = this.#beganWith <= SMALL ? performance.now() : this.#beganAt + PACE_MS;
+      const dueAt = this.#dueAt(task.shard);
       this.#waiting.push({ task, size, alone, failed, dueAt, resolve, reject });
       this.#lookSoon();
     });
+  }
+
+  #dueAt(shard: number): number {
+    const noCompany = this.#beganFor === shard && this.#waiting.length === 0;
+    if (this.#beganWith <= SMALL || (this.#rowsAwaited && noCompany)) return performance.now();
+    return this.#beganAt + PACE_MS;
   }
 
   /** One read of the outbox brings the batches of many shards, one after the other, in one turn of the event loop. */
@@ -146,6 +162,7 @@ export class GroupCommit {
     this.#retries += retries;
     this.#beganAt = performance.now();
     this.#beganWith = sizeOfAll(group);
+    this.#beganFor = group.length === 1 ? group[0]?.task.shard : undefined;
     const ended = (): void => {
       this.#groups--;
       this.#retries -= retries;

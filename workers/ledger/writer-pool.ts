@@ -22,9 +22,9 @@ export class WriterPool {
   /** As of the last `load()`. */
   readonly #seen = new WeakMap<Worker, EventLoopUtilization>();
 
-  /** `queueMax`: one batch per shard is the most that the ledger ever gives. */
-  constructor(options: WriterThreadData & { threads: number; queueMax: number }) {
-    const { mysqlUrl, recorded } = options;
+  /** `queueMax`: one batch per shard is the most that the ledger ever gives. `rowsAwaited`: see group-commit.ts. */
+  constructor(options: WriterThreadData & { threads: number; queueMax: number; rowsAwaited: boolean }) {
+    const { mysqlUrl, recorded, rowsAwaited } = options;
     const workerData: WriterThreadData = { mysqlUrl, recorded };
     this.#pool = new Piscina({
       filename: packagePath('dist', 'workers', 'ledger', 'writer-thread.js'),
@@ -40,7 +40,7 @@ export class WriterPool {
         together: (tasks) => this.#pool.run(tasks, { name: 'writeTogether' }),
         alone: (task) => this.#pool.run(task, { name: 'writeOutbox' }),
       },
-      options.threads,
+      { groupsMax: options.threads, rowsAwaited },
     );
   }
 
