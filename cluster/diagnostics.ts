@@ -28,8 +28,8 @@ export interface WatchedSelf {
   readonly settings: DiagnosticsSettings;
   readonly metrics: Metrics;
   readonly log: Log;
-  /** See `Actor.rest`; undefined where this process has nobody to leave its work to. */
-  readonly rest?: () => Promise<(() => Promise<void>) | undefined>;
+  /** Called before this process stands still, for `limitMs` at most; resolves with what is to follow. Absent where nobody minds. */
+  readonly rest?: (limitMs: number) => Promise<() => Promise<void>>;
 }
 
 /**

@@ -32,6 +32,8 @@ export type Notice =
   /** The configuration is wrong; the worker exits with `EXIT.configuration` next. */
   | { readonly kind: 'fatal'; readonly message: string }
   | { readonly kind: 'pong'; readonly rssBytes: number }
+  /** The worker stands still on purpose for at most `forMs`, and is not hung; 0 takes that back. */
+  | { readonly kind: 'standstill'; readonly forMs: number }
   /** What the worker has counted in all its life: it ends now. */
   | { readonly kind: 'totals'; readonly snapshot: Snapshot }
   // Primary → worker.
@@ -56,6 +58,7 @@ const CHECKS: { readonly [K in Message['kind']]: (fields: Fields) => boolean } =
   readiness: ({ unreadyReasons }) => isReasons(unreadyReasons),
   fatal: ({ message }) => isText(message),
   pong: ({ rssBytes }) => Number.isFinite(rssBytes),
+  standstill: ({ forMs }) => Number.isFinite(forMs),
   totals: ({ snapshot }) => isSnapshot(snapshot),
   drain: ({ deadline }) => Number.isFinite(deadline),
   ping: () => true,

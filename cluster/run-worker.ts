@@ -88,8 +88,7 @@ class WorkerRun {
         settings,
         metrics: this.#metrics,
         log: this.#log,
-        // A process that drains takes nothing new as it is.
-        rest: async () => (this.#draining ? undefined : this.#actor?.rest?.()),
+        rest: async (limitMs) => this.#rest(limitMs),
       });
       const createActor = await loadFactory(this.#role);
       if (this.#draining) return;
@@ -145,6 +144,17 @@ class WorkerRun {
     }
     this.#log.fatal({ err: error, origin }, 'worker failed');
     process.exit(EXIT.failed);
+  }
+
+  /** About to stand still: the primary is told before, so that it takes nobody for hung, and the actor leaves its work to others. */
+  async #rest(limitMs: number): Promise<() => Promise<void>> {
+    await new Promise<void>((sent) => this.#send({ kind: 'standstill', forMs: limitMs }, () => sent()));
+    // A process that drains takes nothing new as it is.
+    const resume = this.#draining ? undefined : await this.#actor?.rest?.();
+    return async () => {
+      this.#channel.notify({ kind: 'standstill', forMs: 0 });
+      await resume?.();
+    };
   }
 
   #drain(deadline: number): void {

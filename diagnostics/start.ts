@@ -23,10 +23,10 @@ export interface DiagnosticsOptions {
   /** Told in plain words what could not be started. By default a process warning of type `StampedeDiagnostics`. */
   readonly warn?: (reason: string) => void;
   /**
-   * Called before a heap snapshot, which stops the program for seconds: may let others take over. Resolves with what undoes
-   * it. What takes longer than 10 s is not waited for.
+   * Called before a heap snapshot, which stops the program for seconds, at most for `limitMs`: may let others take over. Resolves
+   * with what undoes it. What takes longer than 10 s is not waited for.
    */
-  readonly rest?: () => Promise<(() => Promise<void>) | undefined>;
+  readonly rest?: (limitMs: number) => Promise<(() => Promise<void>) | undefined>;
   /** By what rules evidence is saved while nobody looks. */
   readonly collection?: CollectionOptions;
 }

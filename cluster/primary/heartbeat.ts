@@ -12,10 +12,12 @@ export interface HeartbeatOptions {
 export class Heartbeat {
   readonly #timer: NodeJS.Timeout;
   #misses = 0;
+  /** `performance.now()`. */
+  #standsStillUntil = 0;
 
   constructor(options: HeartbeatOptions) {
     this.#timer = setInterval(() => {
-      if (this.#misses >= options.missesMax) {
+      if (this.#misses >= options.missesMax && performance.now() >= this.#standsStillUntil) {
         this.stop();
         options.onSilent();
         return;
@@ -28,6 +30,11 @@ export class Heartbeat {
   /** Any message from the process is a sign of life. */
   heard(): void {
     this.#misses = 0;
+  }
+
+  /** The process stands still on purpose: it may be silent for `ms` from now on. 0 takes that back. */
+  standstill(ms: number): void {
+    this.#standsStillUntil = performance.now() + ms;
   }
 
   stop(): void {

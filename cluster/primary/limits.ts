@@ -28,7 +28,7 @@ export const SUPERVISION_LIMITS: SupervisionLimits = {
   // With full jitter about 15 s: long enough for a port or a file that is slow to go away.
   deathsBeforeStartMax: 10,
   heartbeatIntervalMs: 1_000,
-  // 30 s: a heap snapshot of a large process blocks its loop for 10 s and more.
+  // 30 s: a full garbage collection of a large heap, or a machine that is out of breath, takes seconds. Who is to stand still for longer says so.
   heartbeatMissesMax: 30,
   slowStartMs: 30_000,
   reloadReadyMs: 30_000,

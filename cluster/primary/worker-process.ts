@@ -93,6 +93,7 @@ export class WorkerProcess extends EventEmitter<{ change: []; heavy: [rssBytes: 
         started: (message) => this.#becomeStarted(message.unreadyReasons),
         readiness: (message) => this.#setReasons(message.unreadyReasons),
         fatal: (message) => (this.#fatalMessage = message.message),
+        standstill: ({ forMs }) => this.#heartbeat.standstill(forMs),
         pong: ({ rssBytes }) => memory.heard(rssBytes),
         totals: (message) => (this.#totals = message.snapshot),
       },

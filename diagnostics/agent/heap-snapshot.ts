@@ -5,9 +5,8 @@ import { open, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { inTime, withMainThread } from './inspector-session.js';
+import { STANDSTILL_MS_MAX } from './messages.js';
 
-/** Ten seconds for 100 MB of small objects (measured): this is a heap of several GB. */
-const SNAPSHOT_TIMEOUT_MS = 300_000;
 const FILE_MODE = 0o600;
 
 /** Bytes of the main thread's heap in use; known also while its loop is blocked. */
@@ -42,7 +41,7 @@ export async function takeHeapSnapshot(folder: string, gone: AbortSignal): Promi
         }
       });
       const taken = session.post('HeapProfiler.takeHeapSnapshot', { reportProgress: false });
-      await inTime('HeapProfiler.takeHeapSnapshot', taken, SNAPSHOT_TIMEOUT_MS);
+      await inTime('HeapProfiler.takeHeapSnapshot', taken, STANDSTILL_MS_MAX);
       if (failure instanceof Error) throw failure;
       gone.throwIfAborted();
     });

@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Recorder } from '../recorder/recorder.js';
 import { readHandles } from './handles.js';
-import { CLOSE } from './messages.js';
+import { CLOSE, STANDSTILL_MS_MAX } from './messages.js';
 import type { Answer, Answers, Notice, Question, ThreadData, Topic } from './messages.js';
 import { removeSocket } from './socket-path.js';
 import { VitalSignsReader } from './vital-signs.js';
@@ -21,7 +21,7 @@ export interface HostOptions {
   /** Started after the thread is, so that it does not record the agent's own beginnings. */
   readonly recorder: () => Recorder;
   /** See `DiagnosticsOptions.rest`. */
-  readonly rest: () => Promise<(() => Promise<void>) | undefined>;
+  readonly rest: (limitMs: number) => Promise<(() => Promise<void>) | undefined>;
   /** Told in plain words whenever there is no agent: the program goes on without it. */
   readonly warn: (reason: string) => void;
   /** Told in plain words what the collection rules did. */
@@ -53,7 +53,7 @@ export class Host {
       },
       traceStop: () => options.recorder().stopTrace(),
       rest: async () => {
-        this.#resting ??= options.rest();
+        this.#resting ??= options.rest(STANDSTILL_MS_MAX);
         await this.#resting;
         return undefined;
       },

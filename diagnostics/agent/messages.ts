@@ -81,6 +81,9 @@ export interface TraceRequest {
   readonly maxEntries: number;
 }
 
+/** A heap of several GB: ten seconds for 100 MB of small objects (measured). Longer than that nobody waits for a heap snapshot. */
+export const STANDSTILL_MS_MAX = 300_000;
+
 export interface Question {
   readonly topic: Topic;
   /** With `traceStart`. */

@@ -18,6 +18,8 @@ export interface ActorPlan {
   readonly onStart?: 'run' | 'configuration' | 'crash' | 'fail later' | 'crash later';
   readonly unreadyReasons?: readonly string[];
   readonly drainMs?: number;
+  /** Before a heap snapshot. */
+  readonly standsStillMs?: number;
   /** Memory that it fills. */
   readonly holdsMb?: number;
   /** On PORT: answers with its pid, and at /metrics with those of the instance. */

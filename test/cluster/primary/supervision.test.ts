@@ -1,10 +1,16 @@
 // Supervision with real processes: deaths, restarts, and the deaths that end it all.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { EXIT } from '../../../cluster/exit-codes.js';
+import { ask } from '../../diagnostics/agent/program.js';
 import { processesBelow } from '../../harness/left-behind.js';
 import { waitFor } from '../../harness/wait-for.js';
 import { startInstance } from './instance.js';
+
+/** Longer than the 50 pings of 100 ms after which a silent worker is killed. */
+const STANDSTILL_MS = 7_000;
+const STANDSTILL_TEST_TIMEOUT_MS = 60_000;
 
 describe('a worker', () => {
   it('of role http runs with a large nursery and without guesses of what will live long, the others as Node has it', async () => {
@@ -81,6 +87,29 @@ describe('a worker that dies', () => {
       true,
     );
   });
+
+  it(
+    'is not taken for hung while it stands still for a heap snapshot, and is again afterwards',
+    async () => {
+      const instance = await startInstance({
+        plans: { http: { standsStillMs: STANDSTILL_MS } },
+        limits: { heartbeatIntervalMs: 100, heartbeatMissesMax: 50 },
+        environment: { DIAGNOSTICS: 'on' },
+      });
+      const { pid } = await instance.whenReady('http-1');
+      const socket = join(instance.folder, '.stampede', 'run', 'http-1.sock');
+      await waitFor(() => existsSync(socket), { what: 'the agent' });
+
+      const { status } = await ask(socket, '/debug/heap/snapshot');
+
+      expect(status).toBe(200);
+      await waitFor(() => instance.lines.some(({ event }) => event === 'goes on'), { what: 'the end of the standstill' });
+      expect(instance.processes().find(({ name }) => name === 'http-1')?.pid).toBe(pid);
+      process.kill(pid, 'SIGSTOP');
+      await instance.whenReady('http-1', pid);
+    },
+    STANDSTILL_TEST_TIMEOUT_MS,
+  );
 
   it('is replaced after a rejection that nobody handled, which is logged with its stack', async () => {
     const instance = await startInstance({ plans: { admin: { onStart: 'crash later' } } });

@@ -19,7 +19,7 @@ await runWorker((role) =>
     metrics.counter('test_starts_total', 'Actors that were made.').inc();
     const say = (event, more = {}) =>
       writeSync(1, `${JSON.stringify({ actor: name, pid: process.pid, event, ...more })}\n`);
-    const plan = { onStart: 'run', unreadyReasons: [], drainMs: 0, ...plans[role], ...plans[name] };
+    const plan = { onStart: 'run', unreadyReasons: [], drainMs: 0, standsStillMs: 0, ...plans[role], ...plans[name] };
     const held = Buffer.alloc((plan.holdsMb ?? 0) * 1024 * 1024, 1);
     const answer = async ({ url }) =>
       url === '/metrics' ? await metricsText(await cluster.metrics()) : String(process.pid);
@@ -43,6 +43,11 @@ await runWorker((role) =>
         if (plan.onStart === 'crash later') setImmediate(() => Promise.reject(new Error('nobody handles this')));
       },
       unreadyReasons: () => plan.unreadyReasons,
+      rest() {
+        // Stands still before the snapshot is taken, and for certain as long.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, plan.standsStillMs);
+        return Promise.resolve(() => Promise.resolve(say('goes on')));
+      },
       async drain() {
         say('draining');
         await delay(plan.drainMs);
