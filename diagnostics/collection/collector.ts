@@ -6,6 +6,7 @@ import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { Busy } from '../agent/heavy-gate.js';
 import type { Action, Rule } from './rules.js';
 
 const HOUR_MS = 3_600_000;
@@ -13,6 +14,9 @@ const HOUR_MS = 3_600_000;
 const FOLDER_BYTES_MAX = 1024 ** 3;
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
+/** Another heavy operation runs, here or in a process beside this one: an action waits for its end so often. */
+const BUSY_WAITS_MAX = 10;
+const MS_PER_SECOND = 1_000;
 /** Of a file that is being written, or was when its process ended. */
 const DRAFT = '.part';
 const SUFFIXES: Readonly<Record<Action, string>> = {
@@ -97,13 +101,13 @@ export class Collector {
   }
 
   async #do(action: Action, rule: Rule): Promise<void> {
-    const { folder, name, take, tell } = this.#options;
+    const { folder, name, tell } = this.#options;
     // The number tells files of the same millisecond apart.
     const moment = `${new Date().toISOString().replace(/[:.]/g, '-')}-${++this.#files}`;
     const file = path.join(folder, `${name}-${moment}${SUFFIXES[action]}`);
     try {
       await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
-      const body = await take(action);
+      const body = await this.#take(action);
       if (body instanceof Readable) await pipeline(body, createWriteStream(file + DRAFT, { mode: FILE_MODE }));
       else await writeFile(file + DRAFT, body, { mode: FILE_MODE });
       await rename(file + DRAFT, file);
@@ -112,6 +116,18 @@ export class Collector {
     } catch (error) {
       await rm(file + DRAFT, { force: true });
       tell(`"${rule.text}" holds; ${action} failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  async #take(action: Action): ReturnType<CollectorOptions['take']> {
+    for (let waits = 0; ; waits++) {
+      try {
+        return await this.#options.take(action);
+      } catch (error) {
+        if (!(error instanceof Busy) || waits === BUSY_WAITS_MAX) throw error;
+        // No reason for the thread to go on.
+        await new Promise((resolve) => setTimeout(resolve, error.retryAfterSeconds * MS_PER_SECOND).unref());
+      }
     }
   }
 

@@ -1,10 +1,11 @@
 // /debug/heap/snapshot: a `.heapsnapshot` for the memory tools of Chrome. It stops the program for seconds and needs much
-// memory, so it is taken only where there is room, and one at a time until it is sent.
+// memory, so it is taken only where there is room, one at a time until it is sent, and of one process at a time.
 import path from 'node:path';
 import { takeHeapSnapshot, usedHeapBytes } from '../agent/heap-snapshot.js';
 import type { MainLink } from '../agent/main-link.js';
 import { lackOfRoom, readRoom } from '../agent/room.js';
 import type { Room } from '../agent/room.js';
+import { takeTurn } from '../agent/turn.js';
 import { DebugError, formatOf } from './debug-request.js';
 import type { Endpoint } from './debug-request.js';
 
@@ -34,7 +35,7 @@ export function heapSnapshotWith({ heapBytes, roomIn }: Measures): Endpoint {
             'retry-after': String(SHORT_OF_MEMORY_RETRY_SECONDS),
           });
         }
-        return atRest(link, async () => takeHeapSnapshot(folder, request.gone));
+        return atRest(link, folder, async () => takeHeapSnapshot(folder, request.gone));
       });
       const { size } = await file.stat();
       const body = file.createReadStream({ start: 0 });
@@ -52,13 +53,14 @@ export function heapSnapshotWith({ heapBytes, roomIn }: Measures): Endpoint {
   };
 }
 
-/** A program that does not rest, or is blocked anyway, is taken as it is. */
-async function atRest<T>(link: MainLink, work: () => Promise<T>): Promise<T> {
+/** A program that does not rest, or is blocked anyway, is taken as it is. The next one's turn comes when this one works again. */
+async function atRest<T>(link: MainLink, folder: string, work: () => Promise<T>): Promise<T> {
+  const endTurn = await takeTurn(folder, EXPECTED_MS);
   await link.ask('rest', REST_TIMEOUT_MS).catch(() => undefined);
   try {
     return await work();
   } finally {
-    link.ask('resume', REST_TIMEOUT_MS).catch(() => undefined);
+    link.ask('resume', REST_TIMEOUT_MS).then(endTurn, endTurn);
   }
 }
 

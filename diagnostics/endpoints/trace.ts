@@ -1,7 +1,11 @@
 // POST /debug/trace: a window of full traces (async_hooks over everything), which makes the program many times slower
 // while it lasts. Nothing of it remains afterwards.
+import path from 'node:path';
 import type { TraceEntry, TraceMode, TraceResult } from '../model.js';
 import { elapse } from '../agent/inspector-session.js';
+import type { MainLink } from '../agent/main-link.js';
+import type { TraceRequest } from '../agent/messages.js';
+import { takeTurn } from '../agent/turn.js';
 import { ANSWER_TIMEOUT_MS, DebugError, formatOf, json, secondsOf, text, wholeOf } from './debug-request.js';
 import type { DebugRequest, Endpoint } from './debug-request.js';
 import { frameLines, frameText } from './text.js';
@@ -17,24 +21,34 @@ const MODES: readonly TraceMode[] = ['all', 'promises', 'without-promises'];
 const GROUPS_SHOWN = 30;
 const CHAIN_MAX = 6;
 
-export const trace: Endpoint = async (request, { gate, link, maps }) => {
+export const trace: Endpoint = async (request, { data, gate, link, maps }) => {
   const format = formatOf(request, ['json', 'text']);
   const seconds = secondsOf(request, SECONDS_DEFAULT, SECONDS_MAX);
   const window = { mode: modeOf(request), maxEntries: wholeOf(request, 'max', ENTRIES_DEFAULT, 1, ENTRIES_MAX) };
-  const recorded = await gate.run('a trace', seconds * 1000 + ANSWER_TIMEOUT_MS, async () => {
+  const expectedMs = seconds * 1000 + ANSWER_TIMEOUT_MS;
+  const recorded = await gate.run('a trace', expectedMs, async () => {
+    const endTurn = await takeTurn(path.dirname(data.socketPath), expectedMs);
     try {
-      await link.ask('traceStart', ANSWER_TIMEOUT_MS, window);
-    } catch (error) {
-      // A blocked main thread may begin it later: the end is in its mailbox right behind.
-      link.ask('traceStop', STOP_TIMEOUT_MS).catch(() => undefined);
-      throw error;
+      return await record(link, window, seconds * 1000, request.gone);
+    } finally {
+      endTurn();
     }
-    await elapse(seconds * 1000, request.gone);
-    return link.ask('traceStop', STOP_TIMEOUT_MS);
   });
   const result = { ...recorded, entries: maps.withSources(recorded.entries) };
   return format === 'json' ? json(result) : text(traceText(result));
 };
+
+async function record(link: MainLink, window: TraceRequest, ms: number, gone: AbortSignal): Promise<TraceResult> {
+  try {
+    await link.ask('traceStart', ANSWER_TIMEOUT_MS, window);
+  } catch (error) {
+    // A blocked main thread may begin it later: the end is in its mailbox right behind.
+    link.ask('traceStop', STOP_TIMEOUT_MS).catch(() => undefined);
+    throw error;
+  }
+  await elapse(ms, gone);
+  return link.ask('traceStop', STOP_TIMEOUT_MS);
+}
 
 function modeOf({ query }: DebugRequest): TraceMode {
   const asked = query.get('mode') ?? 'all';

@@ -103,7 +103,9 @@ describe('a worker that dies', () => {
       const { status } = await ask(socket, '/debug/heap/snapshot');
 
       expect(status).toBe(200);
-      await waitFor(() => instance.lines.some(({ event }) => event === 'goes on'), { what: 'the end of the standstill' });
+      await waitFor(() => instance.lines.some(({ event }) => event === 'goes on'), {
+        what: 'the end of the standstill',
+      });
       expect(instance.processes().find(({ name }) => name === 'http-1')?.pid).toBe(pid);
       process.kill(pid, 'SIGSTOP');
       await instance.whenReady('http-1', pid);

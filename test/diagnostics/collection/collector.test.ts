@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Busy } from '../../../diagnostics/agent/heavy-gate.js';
 import { Collector } from '../../../diagnostics/collection/collector.js';
 import type { CollectorOptions, Observation } from '../../../diagnostics/collection/collector.js';
 import { parseRules } from '../../../diagnostics/collection/rules.js';
@@ -94,6 +95,19 @@ describe('the collector', () => {
     const [file = ''] = await readdir(folder);
     expect(file).toMatch(/\.heapsnapshot$/);
     expect(await readFile(join(folder, file), 'utf8')).toBe('one half, and the other');
+  });
+
+  it('waits for its turn while another heavy operation runs, and gives up in the end', async () => {
+    const busy = new Busy('a trace', 0.001);
+    let asked = 0;
+    const take: CollectorOptions['take'] = (action) =>
+      ++asked < 3 || action === 'heap' ? Promise.reject(busy) : Promise.resolve('evidence');
+    await collector('heap>1MiB: profile, heap', { take }).observe({ ...QUIET, at: 0 });
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/\.cpu\.pb\.gz$/)]);
+    expect(news).toEqual([
+      expect.stringContaining('saved'),
+      expect.stringContaining('heap failed: a trace is running'),
+    ]);
   });
 
   it('goes on after an action that failed, and leaves no file of it', async () => {

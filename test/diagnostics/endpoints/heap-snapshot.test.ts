@@ -58,6 +58,43 @@ describe('/debug/heap/snapshot', () => {
   });
 });
 
+test('of the processes of one folder one after the other: nobody leaves work to one that has left it, too', async () => {
+  const source = `import { fork } from 'node:child_process';
+import { startDiagnostics } from 'stampede/diagnostics';
+const rest = () => {
+  console.log('rests');
+  return new Promise((resolve) => process.once('message', () => resolve(async () => {})));
+};
+const socketPath = await startDiagnostics({ rest, socketPath: 'run/' + (process.argv[2] ?? 'a') + '.sock' }).listening();
+if (process.argv[2] === undefined) {
+  const other = fork('app.mjs', ['b']).once('message', (path) => console.log(socketPath + ' ' + path));
+  process.once('SIGUSR2', () => { process.emit('message'); other.send('go on'); });
+} else {
+  process.once('disconnect', () => process.exit());
+  process.send(socketPath);
+}
+setInterval(() => {}, 1000);
+`;
+  const folder = await makeProgram(source);
+  const child = spawn(process.execPath, ['app.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  atEndOfFile(() => endProgram(child));
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  await waitFor(() => output.endsWith('\n'), { what: 'both sockets' });
+  const [a = '', b = ''] = output.trim().split(' ');
+  const first = ask(a, '/debug/heap/snapshot');
+  // It rests until it is told to go on.
+  await waitFor(() => output.includes('rests'), { what: 'the first one to begin' });
+  const refused = await ask(b, '/debug/heap/snapshot');
+  expect([refused.status, refused.headers['retry-after']]).toEqual([429, '30']);
+  expect((await ask(b, '/debug/trace?seconds=0.1', { method: 'POST' })).status).toBe(429);
+  child.kill('SIGUSR2');
+  expect((await first).status).toBe(200);
+  await waitFor(async () => (await ask(b, '/debug/trace?seconds=0.1', { method: 'POST' })).status === 200, {
+    what: 'the turn of the second one',
+  });
+});
+
 test('a program that can leave its work to others is asked to before, and takes it up again after', async () => {
   const source = `import { startDiagnostics } from 'stampede/diagnostics';
 const rest = async () => { console.log('rests'); return async () => console.log('resumes'); };
