@@ -7,8 +7,11 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { PREFIX_HEADER } from './server.js';
 
-/** A profile of 300 s, the longest that an agent takes, and its way here. */
-const FIRST_BYTE_TIMEOUT_MS = 330_000;
+/** A page answers within seconds, also while its main thread is blocked: who does not is hung as a whole. */
+const FIRST_BYTE_TIMEOUT_MS = 10_000;
+/** Of what takes as long as it is asked to: a profile of 300 s, the longest that an agent takes, and its way here. */
+const LONG_TIMEOUT_MS = 330_000;
+const LONG_PAGE = /\/(?:profile|heap|heap\/snapshot|trace)\/*(?:\?|$)/;
 /** An agent accepts at once, however busy its program is. */
 const CONNECT_TIMEOUT_MS = 2_000;
 /** Between two pieces of a body that has begun. */
@@ -49,7 +52,7 @@ export interface ProxyOptions {
   readonly target: string;
   /** Where the client sees this agent's `/debug`, for the links of its pages: `/debug/workers/http-1`. */
   readonly prefix: string;
-  /** Default 330 s: profiles take as long as they are asked to. */
+  /** Until the answer begins. Default 10 s; 330 s for profiles, traces and heap snapshots. */
   readonly timeoutMs?: number;
 }
 
@@ -62,7 +65,7 @@ export async function proxyDebug(
   socketPath: string,
   request: IncomingMessage,
   response: ServerResponse,
-  { target, prefix, timeoutMs = FIRST_BYTE_TIMEOUT_MS }: ProxyOptions,
+  { target, prefix, timeoutMs = LONG_PAGE.test(target) ? LONG_TIMEOUT_MS : FIRST_BYTE_TIMEOUT_MS }: ProxyOptions,
 ): Promise<void> {
   const headers = { ...pick(request.headers, PASSED_REQUEST_HEADERS), [PREFIX_HEADER]: prefix };
   try {

@@ -22,6 +22,7 @@ const HANDLER = packagePath('cluster', 'http', 'claim-routes.ts');
 const PLANTED_LINE = 'const identified = identify(request.raw);';
 /** In the Piscina threads of the ledger, the same in a file of its own. */
 const PLANT = packagePath('test', 'service', 'planted.mjs');
+const TASK = packagePath('workers', 'ledger', 'writer-thread.ts');
 const PLANTED_IN_THREAD = { file: PLANT, line: 14 };
 /** The shortest that the setting takes: a leak is named within 2.5 windows instead of the 100 s of production. */
 const LEAK_WINDOW_MS = 5_000;
@@ -212,12 +213,15 @@ describe('while the claim handler leaks', () => {
   it('the line of a Piscina task that leaks is named, and its thread', { timeout: LEAK_TEST_TIMEOUT_MS }, async () => {
     const isPlanted = ({ stack: [frame] }: Pick<LeakSite, 'stack'>): boolean => frame?.file === PLANT;
     const accused = await waitFor(
-      async () => (await json<LeakReport>('/workers/ledger-1/leaks')).sites.find(isPlanted),
+      async () => {
+        const { sites } = await json<LeakReport>('/workers/ledger-1/leaks');
+        // Of several ways that lead there: the longest ones are cut off before the task's file.
+        return sites.find((site) => isPlanted(site) && site.stack.some(({ file }) => file === TASK));
+      },
       { what: 'the accusation', timeoutMs: 120_000 },
     );
     expect(accused).toMatchObject({ kind: 'promise', type: 'PROMISE' });
     expect(accused.stack[0]).toMatchObject(PLANTED_IN_THREAD);
-    expect(accused.stack.map(({ file }) => file)).toContain(packagePath('workers', 'ledger', 'writer-thread.ts'));
     const { sites } = await json<RecorderSnapshot>('/workers/ledger-1/promises?format=json');
     const planted = sites.filter(isPlanted);
     expect(planted.map(({ details }) => details['thread'])).toContainEqual(expect.any(Number));
@@ -276,6 +280,8 @@ it('a stopped process is shown as one that does not answer, beside the others', 
     expect(entries.find(({ name }) => name === 'http-1')?.heap).toBeDefined();
     const page = await (await debug('', { accept: 'text/html' })).text();
     expect(page).toContain('ledger-1 (ready) does not answer');
+    const own = await debug('/workers/ledger-1/leaks');
+    expect([own.status, ((await own.json()) as { code: string }).code]).toEqual([504, 'agent_silent']);
   } finally {
     process.kill(pid, 'SIGCONT');
   }
