@@ -120,8 +120,9 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
       const sites = isRunning ? table.samples() : [];
       const liveByType: Record<string, number> = {};
       for (const { kind, type, live } of sites) {
-        const name = kind === 'abandoned' ? `${type} (abandoned)` : type;
-        liveByType[name] = (liveByType[name] ?? 0) + live;
+        // It lives no more: its number only ever rises.
+        if (kind === 'abandoned') continue;
+        liveByType[type] = (liveByType[type] ?? 0) + live;
       }
       for (const type of process.getActiveResourcesInfo()) {
         if (!FOLLOWED_TYPES.has(type)) liveByType[type] = (liveByType[type] ?? 0) + 1;

@@ -68,6 +68,12 @@ describe('what is live', () => {
     expect(sites.map(({ details }) => details.by).toSorted()).toEqual(['async function', 'await', 'new Promise']);
   });
 
+  it('does not count the abandoned ones as live', () => {
+    const pending = seen.snapshot.sites.filter(({ kind, type }) => kind === 'promise' && type === 'PROMISE');
+    expect(seen.snapshot.liveByType['PROMISE']).toBe(pending.reduce((sum, { live }) => sum + live, 0));
+    expect(Object.keys(seen.snapshot.liveByType).filter((type) => type.includes('abandoned'))).toEqual([]);
+  });
+
   it('sees listeners beyond the usual number, and forgets those that were taken off', () => {
     expect(sitesAt('listener:')).toMatchObject([{ kind: 'listener', live: COUNT - UNRECORDED_LISTENERS }]);
     const once = sitesAt('onceListener').filter(({ type }) => type === "'y' listener");
