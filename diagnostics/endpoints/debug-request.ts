@@ -66,7 +66,8 @@ export function formatOf(request: DebugRequest, offered: readonly Format[]): For
   const asked = request.query.get('format');
   if (asked !== null) {
     const format = offered.find((known) => known === asked);
-    if (format === undefined) throw new DebugError(400, 'invalid_query', `format is one of ${offered.join(', ')}`);
+    if (format === undefined)
+      throw new DebugError(400, 'invalid_query', `format is one of ${[...new Set(offered)].join(', ')}`);
     return format;
   }
   if (offered.includes('html') && request.accept.includes('text/html')) return 'html';

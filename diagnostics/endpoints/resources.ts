@@ -5,7 +5,7 @@ import type { RecorderSnapshot, ResourceKind, SiteSample } from '../model.js';
 import { sitesToPprof } from '../pprof/site-profile.js';
 import { ANSWER_TIMEOUT_MS, DebugError, formatOf, json, pprof, staleLine, text } from './debug-request.js';
 import type { AgentParts, Endpoint } from './debug-request.js';
-import { duration, frameLines, mebibytes, table } from './text.js';
+import { estimateText, duration, frameLines, mebibytes, table } from './text.js';
 
 /** Sites shown to people by default; `?debug=2` shows all. */
 const SITES_SHOWN = 30;
@@ -65,7 +65,7 @@ function heading({
 }: RecorderSnapshot): string {
   const counts = Object.entries(liveByType).toSorted((a, b) => b[1] - a[1]);
   return [
-    `recorder ${mode} at ${new Date(at).toISOString()}; 1 in ${promiseRate} promises is recorded, counts are estimates of all`,
+    `recorder ${mode} at ${new Date(at).toISOString()}; 1 in ${promiseRate} promises is recorded; counts are of all, estimated where they say so`,
     `stacks ${Math.round(stacksPerSecond)}/s of ${stacksPerSecondMax}; holds ${own.entries} of ${own.entriesMax} entries, ` +
       `${own.sites} of ${own.sitesMax} sites, ${mebibytes(own.bytes)}`,
     `live: ${counts.map(([type, count]) => `${type} ${Math.round(count)}`).join(', ') || 'nothing'}`,
@@ -77,7 +77,7 @@ function siteText(sites: readonly SiteSample[], all: number): string {
     const ages = [site.ageMinMs, site.ageP50Ms, site.ageMaxMs].map(duration).join(' / ');
     const details = Object.entries(site.details).map(([key, value]) => `${key} ${value}`);
     return [
-      `${Math.round(site.live)} ${site.type} (${site.kind}) age min/p50/max ${ages}${details.length > 0 ? `; ${details.join(', ')}` : ''}`,
+      `${Math.round(site.live)} ${site.type} (${site.kind})${estimateText(site)}, age min/p50/max ${ages}${details.length > 0 ? `; ${details.join(', ')}` : ''}`,
       ...(site.stack.length > 0 ? frameLines(site.stack) : ['    (no stack recorded)']),
     ].join('\n');
   });

@@ -1,5 +1,5 @@
 // Plain text for people who use curl: stacks, tables, sizes, durations.
-import type { Frame } from '../model.js';
+import type { Frame, SiteSample } from '../model.js';
 
 export function frameLines(frames: readonly Frame[]): string[] {
   return frames.map((frame) => `    at ${frameText(frame)}`);
@@ -23,6 +23,11 @@ export function table(rows: readonly (readonly (string | number)[])[]): string {
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** `, estimated from 7`: of how many recorded ones a count is made, where they are not all. */
+export function estimateText({ live, sampled }: SiteSample): string {
+  return sampled < live ? `, estimated from ${sampled}` : '';
 }
 
 const MEBIBYTE = 1024 * 1024;

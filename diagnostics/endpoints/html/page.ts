@@ -2,7 +2,7 @@
 // is live, then the list of everything there is. One document, no script, nothing loaded from anywhere.
 import type { LeakSite, SiteSample } from '../../model.js';
 import type { Overview } from '../overview.js';
-import { duration, frameText, mebibytes } from '../text.js';
+import { estimateText, duration, frameText, mebibytes } from '../text.js';
 import { chart } from './charts.js';
 import { htmlDocument } from './document.js';
 import { flameGraph } from './flame-graph.js';
@@ -73,7 +73,7 @@ function siteDetails(site: SiteSample): Markup {
   const details = Object.entries(site.details).map(([key, value]) => ` · ${key} ${value}`);
   return html`<details id="site-${site.siteId}">
     <summary>
-      <b>${Math.round(site.live)}</b> ${site.type} (${site.kind}), age
+      <b>${Math.round(site.live)}</b> ${site.type} (${site.kind})${estimateText(site)}, age
       ${[site.ageMinMs, site.ageP50Ms, site.ageMaxMs].map(duration).join(' / ')}${details.join('')}
       <code>${site.stack[0] === undefined ? 'no stack recorded' : frameText(site.stack[0])}</code>
     </summary>

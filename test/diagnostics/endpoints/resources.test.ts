@@ -12,7 +12,7 @@ import type { Program } from '../agent/program.js';
 import { decode, valueOf } from './pprof-samples.js';
 
 const HUNDRED = 100;
-/** Line 4 makes a hundred promises that stay pending, line 8 twenty timers of an hour. */
+/** Line 4 makes a hundred promises that stay pending, line 8 twenty timers of an hour, line 13 more promises than are recorded. */
 const SOURCE = `import { createServer } from 'node:net';
 const kept = [];
 function waitForEver() {
@@ -25,6 +25,7 @@ function remind() {
 for (let i = 0; i < 20; i++) remind();
 createServer().listen(0, '127.0.0.1');
 setInterval(async function tick() { await new Promise((resolve) => setTimeout(resolve, 5)); }, 20);
+for (let i = 0; i < 5_000; i++) kept.push(new Promise(() => {}));
 `;
 
 let program: Program;
@@ -44,6 +45,8 @@ describe('live resources', () => {
       { what: 'the pending promises' },
     );
     expect(promises).toMatch(/^100 PROMISE \(promise\)/m);
+    const [, line13 = ''] = promises.split(/\n\n(?=.*\n    at .*app\.mjs:13:)/);
+    expect(line13).toMatch(/^\d+ PROMISE \(promise\), estimated from \d+, /);
     const timers = (await ask(program.socketPath, '/debug/timers')).text;
     expect(timers).toMatch(/^20 Timeout \(timer\).*delayMs 3600000/m);
     expect(timers).toContain(place(8));
