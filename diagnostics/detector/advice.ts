@@ -18,6 +18,7 @@ export const GUIDE_SECTIONS = {
   listener: 'listeners-that-pile-up',
   derivedSignal: 'signals-derived-from-a-long-lived-one',
   socket: 'sockets-that-nobody-closes',
+  server: 'servers-that-nobody-closes',
   request: 'requests-without-an-end',
   child: 'children-that-nobody-ends',
 } as const;
@@ -51,6 +52,10 @@ const ADVICE: Readonly<Record<keyof typeof GUIDE_SECTIONS, readonly [cause: stri
     'Connections made here are never closed: a client per request, a connection not given back to its pool, an error path without destroy().',
     'One agent or pool per process; release or destroy() in finally; a time limit on idle sockets.',
   ],
+  server: [
+    'Servers opened here are never closed: each keeps its port, its connections and what its handlers hold, and the process alive.',
+    'One server for all, opened at start; else close() where it was opened, in finally, and closeAllConnections() for HTTP.',
+  ],
   request: [
     'Requests made here neither finish nor fail: their response is not read, or the other side does not answer and there is no time limit.',
     'Read or discard every body (response.resume()), pass a signal with a time limit, and use pipeline(), which ends all streams when one fails.',
@@ -82,6 +87,7 @@ function topicOf(kind: ResourceKind, type: string): keyof typeof GUIDE_SECTIONS 
     case 'request':
       return 'request';
     case 'handle':
+      if (type === 'Server') return 'server';
       return type === 'ChildProcess' || type === 'Worker' ? 'child' : 'socket';
   }
 }

@@ -10,6 +10,7 @@ import { watchEmitters } from './emitters.js';
 import { watchHandles } from './handles.js';
 import { watchPromises } from './promises.js';
 import { Sampler } from './sampler.js';
+import { watchServers } from './servers.js';
 import { SiteTable } from './site-table.js';
 import { watchTimers } from './timers.js';
 import { Trace } from './trace.js';
@@ -60,7 +61,14 @@ export interface Recorder {
 }
 
 /** Types that the recorder follows itself, as getActiveResourcesInfo names them. */
-const FOLLOWED_TYPES = new Set(['Timeout', 'Immediate', 'TCPSocketWrap', 'ProcessWrap', 'MessagePort']);
+const FOLLOWED_TYPES = new Set([
+  'Timeout',
+  'Immediate',
+  'TCPSocketWrap',
+  'TCPServerWrap',
+  'ProcessWrap',
+  'MessagePort',
+]);
 
 /** Starts recording in this thread. One recorder per thread: a second one would record the first one's work. */
 export function startRecorder(options: RecorderOptions = {}): Recorder {
@@ -100,6 +108,7 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
     () => promises.stop(),
     watchTimers({ table, sampler: samplers.timers, promises }),
     watchHandles({ table, sampler: samplers.handles }),
+    watchServers({ table, sampler: samplers.handles }),
     () => emitters.stop(),
     watchAbortSignals({ table, sampler: samplers.listeners }),
   ];

@@ -45,7 +45,7 @@ describe('live resources', () => {
       { what: 'the pending promises' },
     );
     expect(promises).toMatch(/^100 PROMISE \(promise\)/m);
-    const [, line13 = ''] = promises.split(/\n\n(?=.*\n    at .*app\.mjs:13:)/);
+    const [, line13 = ''] = promises.split(/\n\n(?=.*\n {4}at .*app\.mjs:13:)/);
     expect(line13).toMatch(/^\d+ PROMISE \(promise\), estimated from \d+, /);
     const timers = (await ask(program.socketPath, '/debug/timers')).text;
     expect(timers).toMatch(/^20 Timeout \(timer\).*delayMs 3600000/m);

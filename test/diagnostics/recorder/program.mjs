@@ -47,8 +47,16 @@ for (const make of [...Object.values(makes), ...Object.values(listeners)]) {
 }
 const server = createServer().listen(0, '127.0.0.1');
 await once(server, 'listening');
+const accepted = once(server, 'connection');
 const socket = connect(server.address().port, '127.0.0.1');
-await once(socket, 'connect');
+kept.push(socket);
+await accepted;
+// Last: more of them at once than its budget allows would make the recorder sample.
+const closedServer = createServer().listen(0, '127.0.0.1');
+await once(closedServer, 'listening');
+closedServer.close();
+const refused = createServer().listen(server.address().port, '127.0.0.1');
+await once(refused, 'error');
 
 // Until what must go has gone: the collected promises.
 const countOf = (kind) =>
