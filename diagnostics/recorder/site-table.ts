@@ -5,11 +5,13 @@ import { createHash } from 'node:crypto';
 import type { Frame, ResourceKind, SiteSample } from '../model.js';
 import { AGE_STEPS_MS } from '../model.js';
 import { readStack } from './stack.js';
+import type { ReadStack } from './stack.js';
 
 /** For `own.bytes`, by estimate and not by measurement: an entry with its WeakRef or registration, and a site. */
 const BYTES_PER_ENTRY = 220;
 const BYTES_PER_SITE = 2_500;
 const ID_LENGTH = 12;
+const NO_STACK: ReadStack = { frames: [], builtin: undefined, isAgents: false };
 
 /** Of one site: so that one leak does not push out all others, and a sweep stays short. */
 const ENTRIES_PER_SITE_MAX = 1_000;
@@ -175,9 +177,10 @@ export class SiteTable {
     else entry.ref = new WeakRef(target);
   }
 
-  /** undefined when the table is full of sites. */
+  /** undefined when the table is full of sites, and for what the agent makes for itself. */
   #siteOf(entry: Entry): Site | undefined {
-    const { frames, builtin } = entry.stack === undefined ? { frames: [], builtin: undefined } : readStack(entry.stack);
+    const { frames, builtin, isAgents } = entry.stack === undefined ? NO_STACK : readStack(entry.stack);
+    if (isAgents) return undefined;
     const details =
       builtin === undefined || entry.kind !== 'promise' ? entry.details : { ...entry.details, by: builtin };
     entry.details = details;

@@ -11,11 +11,16 @@ const FRAMES_MAX = 10;
 const OWN_FOLDER = new URL('.', import.meta.url).href;
 const OWN_PATH = import.meta.dirname + '/';
 
+/** The main thread's half of the agent, which makes a promise for every question it is asked: no part of the program. */
+const AGENT_FOLDER = new URL('../agent/', import.meta.url).href;
+
 export interface ReadStack {
   /** The user's frames as the runtime names them, not source-mapped. */
   readonly frames: readonly Frame[];
   /** The built-in that the topmost JavaScript called, such as `new Promise` or `Promise.race`. */
   readonly builtin: string | undefined;
+  /** Nobody but the agent was at work. */
+  readonly isAgents: boolean;
 }
 
 /** Costs some 30 µs between other work, 5 in a tight loop. The text of the error is never made. */
@@ -51,9 +56,14 @@ function userFrames(sites: readonly NodeJS.CallSite[]): ReadStack {
   const libraries: Frame[] = [];
   let builtin: string | undefined;
   let isTop = true;
+  let isAgents = false;
   for (const site of sites) {
     const file = site.getFileName();
     if (file?.startsWith(OWN_FOLDER) || file?.startsWith(OWN_PATH)) continue;
+    if (file?.startsWith(AGENT_FOLDER)) {
+      isAgents = true;
+      continue;
+    }
     if (file) isTop = false;
     else if (isTop) builtin = builtinName(site);
     if (!file || file.startsWith('node:')) continue;
@@ -65,7 +75,8 @@ function userFrames(sites: readonly NodeJS.CallSite[]): ReadStack {
     });
   }
   // Where user's code takes part, its line is what can be changed; else the library's is all there is.
-  return { frames: (own.length > 0 ? own : libraries).slice(0, FRAMES_MAX), builtin };
+  const frames = (own.length > 0 ? own : libraries).slice(0, FRAMES_MAX);
+  return { frames, builtin, isAgents: isAgents && frames.length === 0 };
 }
 
 function builtinName(site: NodeJS.CallSite): string {

@@ -56,8 +56,10 @@ export class Trace {
   /** Ends the window; only now are the stacks read. */
   stop(): TraceResult {
     this.#hook.disable();
-    const entries = [...this.#entries].map(([asyncId, { stack, endedAt, ...traced }]): TraceEntry => {
-      return { asyncId, ...traced, ...(endedAt === undefined ? {} : { endedAt }), stack: readStack(stack).frames };
+    const entries = [...this.#entries].flatMap(([asyncId, { stack, endedAt, ...traced }]): TraceEntry[] => {
+      const { frames, isAgents } = readStack(stack);
+      if (isAgents) return [];
+      return [{ asyncId, ...traced, ...(endedAt === undefined ? {} : { endedAt }), stack: frames }];
     });
     this.#entries.clear();
     return { mode: this.mode, from: this.#from, to: Date.now(), entries, dropped: this.#dropped };

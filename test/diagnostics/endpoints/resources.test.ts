@@ -61,6 +61,12 @@ describe('live resources', () => {
     expect(snapshot.own.entries).toBeLessThanOrEqual(snapshot.own.entriesMax);
   });
 
+  test("are the program's, and none of the agent that is just answering", async () => {
+    const { text } = await ask(program.socketPath, '/debug/async?debug=2');
+    expect(text).toContain(place(4));
+    expect(text).not.toContain('/diagnostics/agent/');
+  });
+
   test('are a pprof profile with kind and age as labels', async () => {
     const { samples, type } = decode((await ask(program.socketPath, '/debug/pprof/async')).body);
     expect(type).toBe('live');
@@ -92,6 +98,7 @@ describe('POST /debug/trace', () => {
     expect(answer.status, answer.text).toBe(200);
     const result = JSON.parse(answer.text) as TraceResult;
     expect(result.mode).toBe('promises');
+    expect(answer.text).not.toContain('/diagnostics/agent/');
     expect(result.entries.some(({ stack }) => stack.some(({ functionName }) => functionName === 'tick'))).toBe(true);
     const snapshot = (await askDebug(program.socketPath, '/debug/async?format=json')) as RecorderSnapshot;
     expect(snapshot.mode).toBe('always-on');
