@@ -107,6 +107,8 @@ export interface TraceEntry {
   /** Absent while it is live. For promises: when it settled. */
   readonly endedAt?: number;
   readonly stack: readonly Frame[];
+  /** The request to this program's HTTP servers on behalf of which it was made: method and path, without the query. */
+  readonly request?: string;
 }
 
 export interface TraceResult {

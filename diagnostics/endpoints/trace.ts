@@ -61,26 +61,29 @@ interface Group {
   readonly example: TraceEntry;
   created: number;
   live: number;
+  readonly requests: Set<string>;
 }
 
-/** By creating stack, those with most live ones first, each with the chain of triggers of its latest one. */
+/** By creating stack, those with most live ones first, each with the requests it was made for and the chain of triggers of its first one. */
 export function traceText({ mode, from, to, entries, dropped }: TraceResult): string {
   const byId = new Map(entries.map((entry) => [entry.asyncId, entry]));
   const groups = new Map<string, Group>();
   for (const entry of entries) {
     const key = [entry.type, ...entry.stack.map(frameText)].join('\n');
-    const group = groups.get(key) ?? { example: entry, created: 0, live: 0 };
+    const group = groups.get(key) ?? { example: entry, created: 0, live: 0, requests: new Set() };
     groups.set(key, group);
     group.created += 1;
     if (entry.endedAt === undefined) group.live += 1;
+    if (entry.request !== undefined) group.requests.add(entry.request);
   }
   const shown = [...groups.values()]
     .toSorted((a, b) => b.live - a.live || b.created - a.created)
     .slice(0, GROUPS_SHOWN);
-  const blocks = shown.map(({ example, created, live }) =>
+  const blocks = shown.map(({ example, created, live, requests }) =>
     [
       `${live} live of ${created} ${example.type}`,
       ...frameLines(example.stack),
+      ...requestLine(requests),
       ...chainOf(example, byId).map(({ type, stack: [place] }) => {
         const where = place === undefined ? '' : ` at ${frameText(place)}`;
         return `    ← ${type}${where}`;
@@ -91,6 +94,13 @@ export function traceText({ mode, from, to, entries, dropped }: TraceResult): st
     `trace (${mode}) of ${to - from} ms: ${entries.length} resources at ${groups.size} places` +
     (dropped > 0 ? `; ${dropped} more were not recorded because the window was full (?max=)` : '');
   return [head, ...blocks].join('\n\n');
+}
+
+/** `for GET /cart and 3 others`. */
+function requestLine(requests: ReadonlySet<string>): string[] {
+  const [first] = requests;
+  if (first === undefined) return [];
+  return [`    for ${first}${requests.size > 1 ? ` and ${requests.size - 1} others` : ''}`];
 }
 
 /** Who caused it, who caused that, … as far as the window saw it. */

@@ -1,5 +1,5 @@
 // What is live in a program, told by line, as text, JSON and pprof; and through the proxy that gathers many processes.
-import { createServer } from 'node:http';
+import { Agent, createServer, get } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -102,6 +102,37 @@ describe('POST /debug/trace', () => {
     expect(result.entries.some(({ stack }) => stack.some(({ functionName }) => functionName === 'tick'))).toBe(true);
     const snapshot = (await askDebug(program.socketPath, '/debug/async?format=json')) as RecorderSnapshot;
     expect(snapshot.mode).toBe('always-on');
+  });
+
+  test('tells on behalf of which request, also of a connection that was there before', async () => {
+    const server = await startProgram(`import { createServer } from 'node:http';
+createServer(async (request, response) => {
+  await null;
+  setTimeout(() => response.end(), 1);
+}).listen(0, '127.0.0.1', function () { console.log(this.address().port); });
+`);
+    const port = await waitFor(() => server.output().trim() || undefined, { what: 'the port' });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const visit = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        get({ port, host: '127.0.0.1', path: '/cart?token=secret', agent }, (response) => {
+          response.resume().once('end', resolve);
+        }).once('error', reject);
+      });
+    await visit();
+    let isOver = false;
+    const traced = ask(server.socketPath, '/debug/trace?seconds=0.5', { method: 'POST' });
+    const over = (): void => void (isOver = true);
+    traced.then(over, over);
+    while (!isOver) await visit();
+    agent.destroy();
+    const { text } = await traced;
+    const made = (JSON.parse(text) as TraceResult).entries.filter(({ stack }) => stack[0]?.line === 4);
+    const timers = made.filter(({ type }) => type === 'Timeout');
+    expect(new Set(timers.map(({ request }) => request))).toEqual(new Set(['GET /cart']));
+    // What the timer's function makes is made for the same.
+    expect(made.some(({ type, request }) => type === 'TickObject' && request === 'GET /cart')).toBe(true);
+    expect(text).not.toContain('secret');
   });
 
   test('is no GET, and refuses what it does not know', async () => {
