@@ -5,8 +5,10 @@ import { ask, startProgram } from '../agent/program.js';
 import type { Program } from '../agent/program.js';
 import { decode, valueOf } from './pprof-samples.js';
 
+/** A profile does not know code that V8 has optimised in the middle of a loop before it began: there is none here. */
+const NO_OSR = `import { setFlagsFromString } from 'node:v8'; setFlagsFromString('--no-use-osr');`;
 /** `burn` takes half of the time; `keep` holds on to what it makes. */
-const SOURCE = `const kept = [];
+const SOURCE = `${NO_OSR} const kept = [];
 function burn(untilMs) {
   let turns = 0;
   while (Date.now() < untilMs) turns += 1;

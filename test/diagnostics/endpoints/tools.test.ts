@@ -13,8 +13,10 @@ import type { SpeedscopeRow } from '../../harness/speedscope.js';
 import { ask, startProgram } from '../agent/program.js';
 import type { Program } from '../agent/program.js';
 
+/** A profile does not know code that V8 has optimised in the middle of a loop before it began: there is none here. */
+const NO_OSR = `import { setFlagsFromString } from 'node:v8'; setFlagsFromString('--no-use-osr');`;
 /** `burn` uses the time (line 4), `keep` the memory (line 8), and `forget` leaves promises pending (line 11). */
-const SOURCE = `const kept = [];
+const SOURCE = `${NO_OSR} const kept = [];
 function burn(untilMs) {
   let turns = 0;
   while (Date.now() < untilMs) turns += 1;
