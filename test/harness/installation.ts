@@ -105,6 +105,8 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
       });
       await startUntilEnd(claims);
       await whenUnready(claims, 'the claim service', unready);
+      // Ready is who may send claims of one shard; a test's coupon may be of another.
+      if (unready.length === 0) await claims.whenOpen(REST_PATIENCE);
       return awaited(claims);
     },
     startCoupons: async () => {
@@ -128,6 +130,8 @@ export async function createInstallation(env: Readonly<Record<string, string>> =
 }
 
 const READ_LIMIT_MS = 10_000;
+/** For shards that open as the others have, not for those that a test keeps closed. */
+const REST_PATIENCE = { firstMs: 2_000, restMs: 2_000 };
 
 /** For an actor that runs in the test's own process. */
 export function actorContext(name: string, settings: Settings, log: Log, metrics: Metrics): ActorContext {
