@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 
 const LEDGER = '/dist/workers/ledger/shard-ledger.js';
 /** The batch is taken from the queue, and not written yet. */
-const LINE = 'const leaveEarly = this.#earlyAttempts < earlyAttemptsMax;';
+const LINE = 'const overdue = this.#overdueAmong(entries);';
 const EARLY = `
 const read = entries.map(([id]) => id);
 const { redis, scripts } = this.#context;

@@ -1,6 +1,6 @@
 // `npm run verify` as people run it, short and with few faults: it keeps its promise to notice, to report and to stop
-// everything. Longer runs with every fault are for people and for the nightly machine. The runs here wait most of their time,
-// so they run side by side.
+// everything. Longer runs with every fault are for people and for the nightly machine. One run at a time: each is two instances, and
+// a machine that starts six of them at once may be too slow for all.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
@@ -34,7 +34,7 @@ function startVerify(dir: string, ...args: readonly string[]) {
   });
 }
 
-it.concurrent('finds every promise kept in a short run with a few faults', { timeout: RUN_TIMEOUT_MS }, async () => {
+it('finds every promise kept in a short run with a few faults', { timeout: RUN_TIMEOUT_MS }, async () => {
   const dir = await makeScratchFolder('verify');
   const args = ['--minutes', '0.4', '--seed', '3', '--faults', FAULTS.join(','), '--json'];
   const verify = startVerify(dir, ...args, '--out', 'out');
@@ -57,28 +57,24 @@ it.concurrent('finds every promise kept in a short run with a few faults', { tim
   expect(await readdir(dir)).toEqual(['out']);
 });
 
-it.concurrent(
-  'finds claims lost by a ledger that acknowledges before it commits',
-  { timeout: RUN_TIMEOUT_MS },
-  async () => {
-    const dir = await makeScratchFolder('verify');
-    // By this seed the ledgers of both instances are killed while MariaDB stands still.
-    const args = ['--minutes', '0.25', '--seed', '21', '--faults', 'kill-ledger,full-outbox', '--json'];
-    const verify = startVerify(dir, ...args, '--out', 'out', '--preload', EARLY_ACKNOWLEDGEMENT);
-    const [output, errors] = await Promise.all([text(verify.stdout), text(verify.stderr), once(verify, 'close')]);
-    expect(output, errors).toMatch(/^\{/);
-    const report = JSON.parse(output) as Report;
-    expect(report.faults.map(({ fault, hits }) => [fault, hits > 0])).toEqual([
-      ['kill-ledger', true],
-      ['kill-ledger', true],
-      ['full-outbox', true],
-    ]);
-    expect(report.verdict.checks.find((check) => check.name === 'lost')).not.toMatchObject({ violations: 0 });
-    expect(verify.exitCode).toBe(1);
-  },
-);
+it('finds claims lost by a ledger that acknowledges before it commits', { timeout: RUN_TIMEOUT_MS }, async () => {
+  const dir = await makeScratchFolder('verify');
+  // By this seed the ledgers of both instances are killed while MariaDB stands still.
+  const args = ['--minutes', '0.25', '--seed', '21', '--faults', 'kill-ledger,full-outbox', '--json'];
+  const verify = startVerify(dir, ...args, '--out', 'out', '--preload', EARLY_ACKNOWLEDGEMENT);
+  const [output, errors] = await Promise.all([text(verify.stdout), text(verify.stderr), once(verify, 'close')]);
+  expect(output, errors).toMatch(/^\{/);
+  const report = JSON.parse(output) as Report;
+  expect(report.faults.map(({ fault, hits }) => [fault, hits > 0])).toEqual([
+    ['kill-ledger', true],
+    ['kill-ledger', true],
+    ['full-outbox', true],
+  ]);
+  expect(report.verdict.checks.find((check) => check.name === 'lost')).not.toMatchObject({ violations: 0 });
+  expect(verify.exitCode).toBe(1);
+});
 
-it.concurrent('stops everything it started on Ctrl-C', { timeout: RUN_TIMEOUT_MS }, async () => {
+it('stops everything it started on Ctrl-C', { timeout: RUN_TIMEOUT_MS }, async () => {
   const dir = await makeScratchFolder('verify');
   const verify = startVerify(dir, '--minutes', '60', '--faults', 'none');
   let errors = '';
@@ -93,7 +89,7 @@ it.concurrent('stops everything it started on Ctrl-C', { timeout: RUN_TIMEOUT_MS
   expect(await readdir(dir)).toEqual([]);
 });
 
-it.concurrent('refuses faults that it does not know', async () => {
+it('refuses faults that it does not know', async () => {
   const dir = await makeScratchFolder('verify');
   const verify = startVerify(dir, '--faults', 'kill-http,earthquake');
   const [errors] = await Promise.all([text(verify.stderr), once(verify, 'close')]);
