@@ -46,6 +46,7 @@ export class Host {
     this.#answers = {
       vitals: () => this.#vitals.read(),
       gc: () => this.#vitals.gcTotals(),
+      delays: () => this.#vitals.delays(),
       handles: readHandles,
       snapshot: () => options.recorder().snapshot(),
       traceStart: ({ trace }) => {

@@ -1,5 +1,6 @@
 // What the main thread and the diagnostics thread say to each other: questions by topic, at most one of each under way,
 // and their answers. Data only, fit for structured clone. Never carries environment variables, arguments or payloads.
+import type { DelayBucket } from './delay-histogram.js';
 import type { Rule } from '../collection/rules.js';
 import type { RecorderSnapshot, TraceMode, TraceResult } from '../model.js';
 
@@ -64,6 +65,8 @@ export interface ThreadReport extends HandleReport {
 export interface Answers {
   readonly vitals: VitalSigns;
   readonly gc: GcTotals;
+  /** Of the event loop, since the agent started. */
+  readonly delays: readonly DelayBucket[];
   readonly handles: HandleReport;
   readonly snapshot: RecorderSnapshot;
   readonly traceStart: undefined;

@@ -1,8 +1,10 @@
 // Reads the vital signs of the thread it runs in: event-loop delay and utilisation, memory, GC pauses. Reading takes
-// some 50 µs and is done when asked, never by a timer of its own, so nothing here keeps a process alive.
+// some 50 µs and is done when asked. Nothing here keeps a process alive.
 import { constants, monitorEventLoopDelay, performance, PerformanceObserver } from 'node:perf_hooks';
 import type { EventLoopUtilization, PerformanceEntry } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
+import { DelayHistogram } from './delay-histogram.js';
+import type { DelayBucket } from './delay-histogram.js';
 import type { GcTotals, VitalSigns } from './messages.js';
 
 /**
@@ -30,6 +32,7 @@ export class VitalSignsReader {
   readonly #observer = new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) this.#addPause(entry);
   });
+  readonly #delays = new DelayHistogram();
   readonly #totals = new Map<string, Pauses>();
   #recent: Pauses = { count: 0, pauseMs: 0, longestMs: 0 };
   #utilization: EventLoopUtilization = performance.eventLoopUtilization();
@@ -45,8 +48,9 @@ export class VitalSignsReader {
     this.#observer.disconnect();
   }
 
-  /** The time since the last call, or since the start. */
-  read(): VitalSigns {
+  /** The time since the last call, or since the start; with a block of the loop that is just over. */
+  async read(): Promise<VitalSigns> {
+    await untilTimersHaveRun();
     const at = Date.now();
     const utilization = performance.eventLoopUtilization();
     const { utilization: share } = performance.eventLoopUtilization(utilization, this.#utilization);
@@ -76,6 +80,11 @@ export class VitalSignsReader {
     return Object.fromEntries(this.#totals);
   }
 
+  /** Of the event loop, over all readings since the start. */
+  delays(): DelayBucket[] {
+    return this.#delays.read();
+  }
+
   #readDelay(): VitalSigns['loop']['delayMs'] {
     const late = (nanoseconds: number): number =>
       Math.max(0, round(nanoseconds / NANOSECONDS_PER_MS - LOOP_DELAY_RESOLUTION_MS));
@@ -89,6 +98,8 @@ export class VitalSignsReader {
             p99: late(this.#delay.percentile(99)),
             max: late(this.#delay.max),
           };
+    const percentiles = [...this.#delay.percentiles].map(([percentile, ns]) => [percentile, late(ns)] as const);
+    this.#delays.add(percentiles, this.#delay.count);
     this.#delay.reset();
     return reading;
   }
@@ -105,6 +116,16 @@ export class VitalSignsReader {
       pauses.longestMs = Math.max(pauses.longestMs, durationMs);
     }
   }
+}
+
+/**
+ * The histogram is fed by a timer of libuv's, and a question that waited while the loop was blocked is heard before the timers are
+ * run: emptied then, the histogram would never hear of the block.
+ */
+async function untilTimersHaveRun(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    setTimeout(resolve, 1).unref();
+  });
 }
 
 function round(ms: number): number {
