@@ -37,6 +37,14 @@ export interface SiteSample {
   readonly details: Readonly<Record<string, string | number>>;
   /** Absent where the single ages are not known. */
   readonly ages?: SiteAges;
+  /** Every recorded one, the oldest first; only where it was asked for. */
+  readonly each?: readonly RecordedOne[];
+}
+
+export interface RecordedOne {
+  readonly ageMs: number;
+  /** For how many it stands. */
+  readonly weight: number;
 }
 
 export interface RecorderSnapshot {

@@ -49,6 +49,7 @@ export class Host {
       delays: () => this.#vitals.delays(),
       handles: readHandles,
       snapshot: () => options.recorder().snapshot(),
+      everyOne: () => options.recorder().snapshot({ each: true }),
       traceStart: ({ trace }) => {
         if (trace !== undefined) options.recorder().startTrace(trace);
       },

@@ -69,6 +69,8 @@ export interface Answers {
   readonly delays: readonly DelayBucket[];
   readonly handles: HandleReport;
   readonly snapshot: RecorderSnapshot;
+  /** The same with every recorded one. */
+  readonly everyOne: RecorderSnapshot;
   readonly traceStart: undefined;
   readonly traceStop: TraceResult;
   /** The program has been asked to leave its work to others. */

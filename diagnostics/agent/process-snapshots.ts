@@ -22,15 +22,21 @@ export class ProcessSnapshots {
     return this.#shown(main, others);
   }
 
-  /** A blocked main thread is answered for with its last snapshot, if it ever gave one. */
-  async readOrLast(timeoutMs: number): Promise<Known<RecorderSnapshot>> {
-    const [main, others] = await Promise.all([this.#link.askOrLast('snapshot', timeoutMs), this.#threads.snapshots()]);
+  /** A blocked main thread is answered for with its last snapshot, if it ever gave one. `each`: with every recorded one of the main thread. */
+  async readOrLast(timeoutMs: number, each = false): Promise<Known<RecorderSnapshot>> {
+    const [main, others] = await Promise.all([this.#readMain(timeoutMs, each), this.#threads.snapshots()]);
     return { value: main.value === undefined ? undefined : this.#shown(main.value, others), stale: main.stale };
   }
 
   #shown(main: RecorderSnapshot, others: ReadonlyMap<number, RecorderSnapshot>): RecorderSnapshot {
     const all = merged(main, others);
     return { ...all, sites: this.#maps.withSources(all.sites) };
+  }
+
+  /** The last one with every recorded one may be much older than the last one without. */
+  async #readMain(timeoutMs: number, each: boolean): Promise<Known<RecorderSnapshot>> {
+    const known = await this.#link.askOrLast(each ? 'everyOne' : 'snapshot', timeoutMs);
+    return each && known.stale !== undefined ? this.#link.askOrLast('snapshot', 0) : known;
   }
 }
 

@@ -7,7 +7,7 @@ import { ANSWER_TIMEOUT_MS, DebugError, formatOf, json, pprof, staleLine, text }
 import type { AgentParts, Endpoint } from './debug-request.js';
 import { estimateText, duration, frameLines, mebibytes, table } from './text.js';
 
-/** Sites shown to people by default; `?debug=2` shows all. */
+/** Sites shown to people by default; `?debug=2` shows all, with every recorded one. */
 const SITES_SHOWN = 30;
 
 type View = 'async' | 'promises' | 'timers' | 'handles';
@@ -20,10 +20,11 @@ const KINDS: Readonly<Record<View, readonly ResourceKind[]>> = {
 };
 
 /** @throws DebugError 503 when the main thread is blocked and nothing is known yet. */
-export async function latestSnapshot({
-  processSnapshots,
-}: AgentParts): Promise<Known<RecorderSnapshot> & { value: RecorderSnapshot }> {
-  const { value, stale } = await processSnapshots.readOrLast(ANSWER_TIMEOUT_MS);
+export async function latestSnapshot(
+  { processSnapshots }: AgentParts,
+  each = false,
+): Promise<Known<RecorderSnapshot> & { value: RecorderSnapshot }> {
+  const { value, stale } = await processSnapshots.readOrLast(ANSWER_TIMEOUT_MS, each);
   if (value === undefined) {
     throw new DebugError(
       503,
@@ -44,12 +45,13 @@ export function resourcesOf(view: Exclude<View, 'handles'>, defaultFormat: 'text
   return async (request, agent) => {
     const first = request.query.has('debug') ? 'text' : defaultFormat;
     const format = formatOf(request, [first, 'text', 'json', 'pprof']);
-    const { value: snapshot, stale } = await latestSnapshot(agent);
+    const everyOne = request.query.get('debug') === '2';
+    const { value: snapshot, stale } = await latestSnapshot(agent, everyOne);
     const sites = sitesOf(snapshot, view);
     if (format === 'pprof') return pprof(view, await sitesToPprof(sites, snapshot.at));
     if (format === 'json')
       return json({ stale: stale !== undefined, silentMs: stale?.silentMs ?? 0, ...snapshot, sites });
-    const shown = request.query.get('debug') === '2' ? sites : sites.slice(0, SITES_SHOWN);
+    const shown = everyOne ? sites : sites.slice(0, SITES_SHOWN);
     return text(`${staleLine(stale)}${heading(snapshot)}\n\n${siteText(shown, sites.length)}`);
   };
 }
@@ -79,11 +81,19 @@ function siteText(sites: readonly SiteSample[], all: number): string {
     return [
       `${Math.round(site.live)} ${site.type} (${site.kind})${estimateText(site)}, age min/p50/max ${ages}${details.length > 0 ? `; ${details.join(', ')}` : ''}`,
       ...(site.stack.length > 0 ? frameLines(site.stack) : ['    (no stack recorded)']),
+      ...eachLine(site),
     ].join('\n');
   });
   const omitted = all - sites.length;
   if (omitted > 0) blocks.push(`… and ${omitted} more places: ?debug=2 shows them all`);
   return blocks.length > 0 ? blocks.join('\n\n') : 'nothing is live';
+}
+
+/** `    each: 3 min, 12.0 s, 340 ms (for 8)`, the oldest first. */
+function eachLine({ each }: SiteSample): string[] {
+  if (each === undefined) return [];
+  const ages = each.map(({ ageMs, weight }) => duration(ageMs) + (weight > 1 ? ` (for ${weight})` : ''));
+  return [`    each: ${ages.join(', ')}`];
 }
 
 export const handles: Endpoint = async (request, agent) => {

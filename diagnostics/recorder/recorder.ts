@@ -49,9 +49,9 @@ export interface RecorderOptions {
 export interface Recorder {
   /**
    * What is live now. Takes a few ms at most: it reads the stacks of the newest ones. They are places in the code that runs;
-   * whoever shows them finds those that the user wrote (`SourceMaps`).
+   * whoever shows them finds those that the user wrote (`SourceMaps`). `each`: with every recorded one.
    */
-  snapshot(): RecorderSnapshot;
+  snapshot(options?: { readonly each?: boolean }): RecorderSnapshot;
   /** Begins a window of full traces. Throws RangeError while another one runs. */
   startTrace(options: { readonly mode: TraceMode; readonly maxEntries?: number }): void;
   /** Ends it. Throws RangeError when there is none. */
@@ -124,9 +124,9 @@ export function startRecorder(options: RecorderOptions = {}): Recorder {
   };
 
   return {
-    snapshot() {
+    snapshot({ each = false } = {}) {
       if (isRunning) table.sweep();
-      const sites = isRunning ? table.samples() : [];
+      const sites = isRunning ? table.samples(each) : [];
       const liveByType: Record<string, number> = {};
       for (const { kind, type, live } of sites) {
         // It lives no more: its number only ever rises.

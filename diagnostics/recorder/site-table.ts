@@ -2,7 +2,7 @@
 // goes and the others count double, so the estimates stay right. Never holds what is watched, except in its first
 // moments (`fresh`): most promises end within one sweep, and are then forgotten without their stack ever being read.
 import { createHash } from 'node:crypto';
-import type { Frame, ResourceKind, SiteSample } from '../model.js';
+import type { Frame, RecordedOne, ResourceKind, SiteSample } from '../model.js';
 import { AGE_STEPS_MS } from '../model.js';
 import { readStack } from './stack.js';
 import type { ReadStack } from './stack.js';
@@ -143,11 +143,15 @@ export class SiteTable {
     this.#forgetEmptySites();
   }
 
-  samples(): SiteSample[] {
+  /** `withEach`: with every recorded one. */
+  samples(withEach = false): SiteSample[] {
     const now = performance.now();
     const samples: SiteSample[] = [];
     for (const site of this.#sites.values()) {
-      if (site.entries.size > 0) samples.push(liveSample(site, now));
+      if (site.entries.size > 0) {
+        const sample = liveSample(site, now);
+        samples.push(withEach ? { ...sample, each: everyOne(site, now) } : sample);
+      }
       if (site.abandoned > 0) samples.push(abandonedSample(site, now));
     }
     return samples;
@@ -269,6 +273,10 @@ function liveSample(site: Site, now: number): SiteSample {
     details: site.details,
     ages,
   };
+}
+
+function everyOne({ entries }: Site, now: number): RecordedOne[] {
+  return [...entries].map(({ createdAt, weight }) => ({ ageMs: Math.round(now - createdAt), weight }));
 }
 
 /** What is gone has no age: the first one's discovery stands for it. */

@@ -53,6 +53,18 @@ describe('live resources', () => {
     expect(timers).not.toContain(place(4));
   });
 
+  test('are listed one by one with their ages on request', async () => {
+    const { text } = await ask(program.socketPath, '/debug/timers?debug=2');
+    const [, remind = ''] = text.split(/\n\n(?=.*\n {4}at remind )/);
+    const [, each = ''] = /^ {4}each: (.*)$/m.exec(remind) ?? [];
+    expect(each.split(', ')).toHaveLength(20);
+    const json = (await ask(program.socketPath, '/debug/promises?debug=2&format=json')).text;
+    const sampled = (JSON.parse(json) as RecorderSnapshot).sites.find(({ stack }) => stack[0]?.line === 13);
+    expect(sampled?.each).toHaveLength(sampled?.sampled ?? 0);
+    expect(sampled?.each?.reduce((sum, { weight }) => sum + weight, 0)).toBe(sampled?.live);
+    expect((await ask(program.socketPath, '/debug/timers')).text).not.toContain('each: ');
+  });
+
   test('are told in JSON with what the recorder itself holds', async () => {
     const snapshot = JSON.parse((await ask(program.socketPath, '/debug/async?format=json')).text) as RecorderSnapshot;
     const site = snapshot.sites.find(({ stack }) => stack[0]?.line === 4);
