@@ -7,6 +7,7 @@ export const CASE_NAMES = [
   'race-losers',
   'abandoned-promise',
   'async-executor',
+  'missing-error-handler',
   'long-poll',
   'fetch-without-signal',
   'pool-not-released',
