@@ -1,4 +1,5 @@
-// Watches timers by wrapping the functions that make them: the globals, `node:timers`, `node:timers/promises` and
+// Watches timers by wrapping the functions that make them: the globals, `node:timers`, `node:timers/promises` (an interval is live
+// until its iteration is left) and
 // `AbortSignal.timeout`. What an ES module imported by name before is caught too (syncBuiltinESMExports); Node's inner
 // timers, and functions that somebody kept before the start, are not seen. Writes into the site table only.
 import { syncBuiltinESMExports } from 'node:module';
@@ -49,13 +50,28 @@ export function watchTimers({ table, sampler, promises }: TimerWatchOptions): ()
     undo.push(replaceFunction(globalThis, name, wrapper), replaceFunction(timers, name, wrapper));
   }
 
-  undo.push(
-    replaceFunction<Make>(timersPromises, 'setTimeout', (original) => (...args) => {
-      const promise = original(...args) as Promise<unknown>;
+  const marking = (original: Make): Make =>
+    function marked(this: unknown, ...args) {
+      const promise = original.apply(this, args) as Promise<unknown>;
       const weight = sampler.take();
       const details = { delayMs: delayOf(args[0]) };
       if (weight > 0) promises.markAsTimer(promise, { type: 'timers/promises', details, weight });
       return promise;
+    };
+  undo.push(
+    replaceFunction(timersPromises, 'setTimeout', marking),
+    replaceFunction(Object.getPrototypeOf(timersPromises.scheduler) as object, 'wait', marking),
+    replaceFunction<Make>(timersPromises, 'setInterval', (original) => (...args) => {
+      const ticks = original(...args) as Ticks;
+      const weight = sampler.take();
+      if (weight > 0) {
+        const details = { delayMs: delayOf(args[0]) };
+        const made = { kind: 'timer', type: TYPES.setInterval, details, weight, stack: captureStack() } as const;
+        const leaving: Leaving = { isLeft: false };
+        noteLeaving(ticks, leaving);
+        table.add(new Entry({ ...made, target: ticks, isLive: untilLeft(leaving, signalOf(args[2])) }));
+      }
+      return ticks;
     }),
     replaceFunction<Make>(AbortSignal, 'timeout', (original) => (...args) => {
       const signal = original.apply(AbortSignal, args) as AbortSignal;
@@ -74,6 +90,33 @@ export function watchTimers({ table, sampler, promises }: TimerWatchOptions): ()
     for (const restore of undo) restore();
     syncBuiltinESMExports();
   };
+}
+
+/** What `for await` calls when it is left. */
+type Ticks = AsyncIterator<unknown> & { return: (value?: unknown) => Promise<IteratorResult<unknown>> };
+
+interface Leaving {
+  isLeft: boolean;
+}
+
+/** Notes when the iteration of the ticks is left. */
+function noteLeaving(ticks: Ticks, leaving: Leaving): void {
+  const leave = ticks.return.bind(ticks);
+  ticks.return = async (value) => {
+    leaving.isLeft = true;
+    return leave(value);
+  };
+}
+
+/** Of the options, which nobody has checked yet. */
+function signalOf(options: unknown): WeakRef<AbortSignal> | undefined {
+  const signal = (options as { readonly signal?: unknown } | null | undefined)?.signal;
+  return signal instanceof AbortSignal ? new WeakRef(signal) : undefined;
+}
+
+/** The ticks go on until they are left, or the signal aborted. In a function of its own: a closure that shares a scope with the ticks keeps them alive. */
+function untilLeft(leaving: Leaving, signal: WeakRef<AbortSignal> | undefined): () => boolean {
+  return () => !leaving.isLeft && signal?.deref()?.aborted !== true;
 }
 
 /** As Node takes it: what is no number, or below 1, is 1 ms. */

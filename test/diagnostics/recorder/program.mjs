@@ -3,11 +3,12 @@
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { setImmediate, setTimeout as timeoutByName } from 'node:timers';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { scheduler, setInterval as ticksEvery, setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { startRecorder } from '../../../dist/diagnostics/recorder/recorder.js';
 
-const COUNT = 20;
+/** Of each of thirteen kinds of timer: fewer than a burst from which the recorder begins to sample. */
+const COUNT = 14;
 const HOUR_MS = 3_600_000;
 const { AbortSignal, clearTimeout } = globalThis;
 const functionsOfNode = () => [
@@ -31,6 +32,11 @@ const makes = {
   firedTimeout: () => globalThis.setTimeout(() => {}, 1),
   immediate: () => setImmediate(() => {}),
   sleep: () => kept.push(sleep(HOUR_MS, undefined, { ref: false })),
+  waiting: () => kept.push(scheduler.wait(HOUR_MS, { ref: false })),
+  ticks: () => kept.push(ticksEvery(HOUR_MS, undefined, { ref: false })),
+  leftTicks: () => ticksEvery(HOUR_MS, undefined, { ref: false }).return(),
+  droppedTicks: () => ticksEvery(HOUR_MS),
+  abortedTicks: () => ticksEvery(HOUR_MS, undefined, { ref: false, signal: AbortSignal.abort() }),
   signalTimeout: () => kept.push(AbortSignal.timeout(HOUR_MS)),
 };
 const emitter = new EventEmitter().setMaxListeners(0);
@@ -65,8 +71,9 @@ const countOf = (kind) =>
     .sites.filter((site) => site.kind === kind)
     .reduce((sum, { live }) => sum + live, 0);
 for (let turn = 0; turn < 200 && countOf('abandoned') < 3 * COUNT; turn++) {
-  globalThis.gc();
   await sleep(10);
+  // In a turn of its own: what a sweep has looked at lives to the end of its turn.
+  globalThis.gc();
 }
 const snapshot = recorder.snapshot();
 

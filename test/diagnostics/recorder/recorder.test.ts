@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { RecorderSnapshot, SiteSample, TraceResult } from '../../../diagnostics/model.js';
 
 const PROGRAM = new URL('program.mjs', import.meta.url);
-const COUNT = 20;
+const COUNT = 14;
 /** Node's usual number of listeners, which is not recorded. */
 const UNRECORDED_LISTENERS = 10;
 
@@ -41,6 +41,8 @@ describe('what is live', () => {
     ['timeoutByName', 'timer', 'Timeout'],
     ['interval', 'timer', 'Interval'],
     ['sleep', 'timer', 'timers/promises'],
+    ['waiting', 'timer', 'timers/promises'],
+    ['ticks', 'timer', 'Interval'],
     ['signalTimeout', 'timer', 'AbortSignal.timeout'],
   ])('%s: all of them, with line and age', (start, kind, type) => {
     const [site, ...more] = sitesAt(start);
@@ -50,13 +52,20 @@ describe('what is live', () => {
     expect(site?.ages?.every((count, step, all) => count <= (all[step - 1] ?? COUNT))).toBe(true);
   });
 
+  it('keeps nothing alive: ticks that nobody has any more are forgotten', () => {
+    expect(sitesAt('droppedTicks')).toEqual([]);
+  });
+
   it('tells the delay of a timer', () => {
     expect(sitesAt('interval')[0]?.details).toEqual({ delayMs: 3_600_000 });
   });
 
-  it.each(['settledPromise', 'clearedTimeout', 'firedTimeout', 'immediate'])('%s is forgotten', (start) => {
-    expect(sitesAt(start)).toEqual([]);
-  });
+  it.each(['settledPromise', 'clearedTimeout', 'firedTimeout', 'leftTicks', 'abortedTicks', 'immediate'])(
+    '%s is forgotten',
+    (start) => {
+      expect(sitesAt(start)).toEqual([]);
+    },
+  );
 
   it('tells abandoned promises from pending ones, and who waited', () => {
     const sites = sitesAt('abandonedAwait');
@@ -85,7 +94,7 @@ describe('what is live', () => {
     expect(sitesAt('const socket = connect')).toMatchObject([{ kind: 'handle', type: 'Socket', live: 1 }]);
     // With sweeps this close together the recorder samples from the second handle on.
     expect(seen.snapshot.liveByType['accepted Socket']).toBeGreaterThanOrEqual(1);
-    expect(seen.snapshot.liveByType).toMatchObject({ Interval: COUNT, Socket: 1 });
+    expect(seen.snapshot.liveByType).toMatchObject({ Interval: 2 * COUNT, Socket: 1 });
   });
 
   it('sees a server by the line that opened it, until it is closed, and none that could not listen', () => {
