@@ -18,6 +18,10 @@ const PACE_MS = 10;
 const turn = async () => {
   for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
 };
+const nextPace = async () => {
+  vi.advanceTimersByTime(PACE_MS);
+  await turn();
+};
 const RESULT = {
   status: 'written',
   ids: [],
@@ -163,10 +167,6 @@ it.each([true, false])(
 
 it('lets shards wait for each other also where their rows are waited for, from when there are two', async () => {
   const { calls, write } = byHand(2, true);
-  const next = async () => {
-    vi.advanceTimersByTime(PACE_MS);
-    await turn();
-  };
   const [one] = write(1);
   await turn();
   const [two] = write(2);
@@ -178,7 +178,7 @@ it('lets shards wait for each other also where their rows are waited for, from w
   const again = write(1);
   await turn();
   expect(shardsOf(calls)).toEqual([[1]]);
-  await next();
+  await nextPace();
   expect(shardsOf(calls)).toEqual([[1], [2, 1]]);
   calls[1]?.answer([2, 1].map((shard) => resultOf(taskOf(shard))));
   await Promise.all([two, ...again]);
@@ -187,7 +187,7 @@ it('lets shards wait for each other also where their rows are waited for, from w
   both.push(...write(1));
   await turn();
   expect(calls).toHaveLength(2);
-  await next();
+  await nextPace();
   expect(shardsOf(calls)).toEqual([[1], [2, 1], [2, 1]]);
   calls[2]?.answer([2, 1].map((shard) => resultOf(taskOf(shard))));
   await Promise.all(both);
@@ -235,10 +235,6 @@ it('gives a group and unusual batches their turns when all of them are more than
 
 it('writes each alone when they cannot be written together, and keeps the one that fails away from the others until it succeeds', async () => {
   const { calls, write } = byHand();
-  const next = async () => {
-    vi.advanceTimersByTime(PACE_MS);
-    await turn();
-  };
   const [one, two] = write(1, 2);
   await turn();
   calls[0]?.answer(undefined);
@@ -250,13 +246,13 @@ it('writes each alone when they cannot be written together, and keeps the one th
   expect(await two).toEqual(resultOf(taskOf(2)));
 
   const again = write(2, 1, 3);
-  await next();
+  await nextPace();
   expect(shardsOf(calls.slice(3))).toEqual([[2, 3], [1]]);
   calls[4]?.answer([resultOf(taskOf(1))]);
   calls[3]?.answer([2, 3].map((shard) => resultOf(taskOf(shard))));
   await Promise.all(again);
   const healed = write(1, 2);
-  await next();
+  await nextPace();
   expect(shardsOf(calls.slice(5))).toEqual([[1, 2]]);
   calls[5]?.answer([1, 2].map((shard) => resultOf(taskOf(shard))));
   await Promise.all(healed);
@@ -281,29 +277,25 @@ it('tells all of a group when it fails, and goes on', async () => {
 
 it('keeps one thread for the others while those that failed are tried again', async () => {
   const { calls, write } = byHand();
-  const next = async () => {
-    vi.advanceTimersByTime(PACE_MS);
-    await turn();
-  };
   const failing = write(1, 2);
   await turn();
   calls[0]?.answer(new Error('connection lost'));
   await Promise.allSettled(failing);
   const [one, two] = write(1, 2);
-  await next();
+  await nextPace();
   expect(shardsOf(calls.slice(1))).toEqual([[1]]);
   // What cannot begin is not looked at again and again.
   expect(vi.getTimerCount()).toBe(0);
   const others = write(3);
-  await next();
+  await nextPace();
   expect(shardsOf(calls.slice(1))).toEqual([[1], [3]]);
   calls[2]?.answer([resultOf(taskOf(3))]);
   others.push(...write(4, 5));
-  await next();
+  await nextPace();
   expect(shardsOf(calls.slice(1))).toEqual([[1], [3], [4, 5]]);
   calls[1]?.answer(new Error('a lock is held'));
   await expect(one).rejects.toThrow('a lock is held');
-  await next();
+  await nextPace();
   expect(shardsOf(calls.slice(1))).toEqual([[1], [3], [4, 5], [2]]);
   calls[4]?.answer([resultOf(taskOf(2))]);
   calls[3]?.answer([4, 5].map((shard) => resultOf(taskOf(shard))));
@@ -312,22 +304,18 @@ it('keeps one thread for the others while those that failed are tried again', as
 
 it('tries a shard that failed, and the others, in turns with one thread', async () => {
   const { calls, write } = byHand(1);
-  const next = async () => {
-    vi.advanceTimersByTime(PACE_MS);
-    await turn();
-  };
   const failing = write(1, 2);
   await turn();
   calls[0]?.answer(new Error('connection lost'));
   await Promise.allSettled(failing);
   const results = [...write(3), ...write(1), ...write(4)];
-  await next();
+  await nextPace();
   calls[1]?.answer([3, 4].map((shard) => resultOf(taskOf(shard))));
-  await next();
+  await nextPace();
   results.push(...write(5), ...write(2), ...write(6));
   calls[2]?.answer([resultOf(taskOf(1))]);
   for (const shards of [[5, 6], [2]]) {
-    await next();
+    await nextPace();
     calls.at(-1)?.answer(shards.map((shard) => resultOf(taskOf(shard))));
   }
   expect(shardsOf(calls.slice(1))).toEqual([[3, 4], [1], [5, 6], [2]]);

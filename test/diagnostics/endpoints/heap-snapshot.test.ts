@@ -58,6 +58,16 @@ describe('/debug/heap/snapshot', () => {
   });
 });
 
+/** A program of its own that is listened to until the end of the file, with what it has printed so far. */
+async function startListened(source: string) {
+  const folder = await makeProgram(source);
+  const child = spawn(process.execPath, ['app.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  atEndOfFile(() => endProgram(child));
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  return { child, output: () => output };
+}
+
 test('of the processes of one folder one after the other: nobody leaves work to one that has left it, too', async () => {
   const source = `import { fork } from 'node:child_process';
 import { startDiagnostics } from 'stampede/diagnostics';
@@ -75,16 +85,12 @@ if (process.argv[2] === undefined) {
 }
 setInterval(() => {}, 1000);
 `;
-  const folder = await makeProgram(source);
-  const child = spawn(process.execPath, ['app.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
-  atEndOfFile(() => endProgram(child));
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-  await waitFor(() => output.endsWith('\n'), { what: 'both sockets' });
-  const [a = '', b = ''] = output.trim().split(' ');
+  const { child, output } = await startListened(source);
+  await waitFor(() => output().endsWith('\n'), { what: 'both sockets' });
+  const [a = '', b = ''] = output().trim().split(' ');
   const first = ask(a, '/debug/heap/snapshot');
   // It rests until it is told to go on.
-  await waitFor(() => output.includes('rests'), { what: 'the first one to begin' });
+  await waitFor(() => output().includes('rests'), { what: 'the first one to begin' });
   const refused = await ask(b, '/debug/heap/snapshot');
   expect([refused.status, refused.headers['retry-after']]).toEqual([429, '30']);
   expect((await ask(b, '/debug/trace?seconds=0.1', { method: 'POST' })).status).toBe(429);
@@ -102,17 +108,13 @@ const diagnostics = startDiagnostics({ rest });
 console.log(await diagnostics.listening());
 setInterval(() => {}, 1000);
 `;
-  const folder = await makeProgram(source);
-  const child = spawn(process.execPath, ['app.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
-  atEndOfFile(() => endProgram(child));
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-  await waitFor(() => output.includes('.sock'), { what: 'the socket' });
-  const [socketPath = ''] = output.split('\n');
+  const { output } = await startListened(source);
+  await waitFor(() => output().includes('.sock'), { what: 'the socket' });
+  const [socketPath = ''] = output().split('\n');
   const { status } = await ask(socketPath, '/debug/heap/snapshot');
   expect(status).toBe(200);
-  await waitFor(() => output.includes('resumes'), { what: 'the end of the rest' });
-  expect(output).toBe(`${socketPath}\nrests\nresumes\n`);
+  await waitFor(() => output().includes('resumes'), { what: 'the end of the rest' });
+  expect(output()).toBe(`${socketPath}\nrests\nresumes\n`);
 });
 
 describe('the room for a snapshot', () => {
