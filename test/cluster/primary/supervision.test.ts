@@ -13,15 +13,17 @@ const STANDSTILL_MS = 7_000;
 const STANDSTILL_TEST_TIMEOUT_MS = 60_000;
 
 describe('a worker', () => {
-  it('of role http runs with a large nursery and without guesses of what will live long, the others as Node has it', async () => {
+  it('keeps a tick; of role http it has a large nursery, and no guesses of what will live long', async () => {
     const instance = await startInstance({ httpWorkers: 1 });
     await instance.whenAllReady();
     const wanted = ['--max-semi-space-size=64', '--min-semi-space-size=64', '--no-allocation-site-pretenuring'];
-    const large = instance.processes().filter(({ pid }) => {
+    const workers = instance.processes().map(({ pid, role }) => {
       const given = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-      return wanted.every((option) => given.includes(option));
+      const keepsTick = given.some((option) => /^--import=file:.*\/platform\/next-tick\.js$/.test(option));
+      return { role, large: wanted.every((option) => given.includes(option)), keepsTick };
     });
-    expect(large.map(({ role }) => role)).toEqual(['http']);
+    expect(workers.filter(({ large }) => large).map(({ role }) => role)).toEqual(['http']);
+    expect(workers.filter(({ keepsTick }) => !keepsTick).map(({ role }) => role)).toEqual(['primary']);
     instance.tell('stop');
     expect(await instance.ended()).toEqual({ code: EXIT.ok });
   });
