@@ -25,12 +25,12 @@ export function cellsOf({ columns, rows }: ResultTable): TextTable {
 export function verdictCells(verdicts: readonly Verdict[]): TextTable {
   return {
     head: ['target', 'bound', 'median', 'lowest to highest', 'verdict'],
-    rows: verdicts.map(({ what, unit, bound, value, verdict }) => [
+    rows: verdicts.map(({ what, unit, bound, value, verdict, close }) => [
       what,
       bound,
       medianText(value?.median, unit),
       value === undefined || value.min === value.max ? '' : `${figure(value.min)}–${figure(value.max)}`,
-      verdict,
+      close ? `${verdict}, not in every round` : verdict,
     ]),
   };
 }

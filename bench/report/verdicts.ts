@@ -15,6 +15,8 @@ export interface Verdict {
   readonly value: Spread | undefined;
   /** `no result`: its part has problems, or found nothing that can be judged. `not measured`: its part did not run. */
   readonly verdict: 'met' | 'missed' | 'no result' | 'not measured';
+  /** The bound lies between the lowest and the highest round: another run may say otherwise. */
+  readonly close: boolean;
 }
 
 /** In the order of the table of targets. */
@@ -29,7 +31,8 @@ function verdictOn(name: TargetName, parts: readonly PartRun[]): Verdict {
   const value = result?.findings.find(({ target, value: found }) => target === name && isSpread(found))?.value;
   const bound = [atMost === undefined ? [] : `≤ ${atMost}`, atLeast === undefined ? [] : `≥ ${atLeast}`].flat();
   const common = { name, what, unit, bound: `${bound.join(', ')} ${unit}`.trim(), value };
-  if (value === undefined) return { ...common, verdict: run === undefined ? 'not measured' : 'no result' };
-  const met = value.median <= (atMost ?? Infinity) && value.median >= (atLeast ?? -Infinity);
-  return { ...common, verdict: met ? 'met' : 'missed' };
+  if (value === undefined) return { ...common, verdict: run === undefined ? 'not measured' : 'no result', close: false };
+  const meets = (one: number): boolean => one <= (atMost ?? Infinity) && one >= (atLeast ?? -Infinity);
+  const close = meets(value.min) !== meets(value.max);
+  return { ...common, verdict: meets(value.median) ? 'met' : 'missed', close };
 }
