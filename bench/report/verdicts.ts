@@ -31,7 +31,8 @@ function verdictOn(name: TargetName, parts: readonly PartRun[]): Verdict {
   const value = result?.findings.find(({ target, value: found }) => target === name && isSpread(found))?.value;
   const bound = [atMost === undefined ? [] : `≤ ${atMost}`, atLeast === undefined ? [] : `≥ ${atLeast}`].flat();
   const common = { name, what, unit, bound: `${bound.join(', ')} ${unit}`.trim(), value };
-  if (value === undefined) return { ...common, verdict: run === undefined ? 'not measured' : 'no result', close: false };
+  if (value === undefined)
+    return { ...common, verdict: run === undefined ? 'not measured' : 'no result', close: false };
   const meets = (one: number): boolean => one <= (atMost ?? Infinity) && one >= (atLeast ?? -Infinity);
   const close = meets(value.min) !== meets(value.max);
   return { ...common, verdict: meets(value.median) ? 'met' : 'missed', close };
