@@ -7,7 +7,11 @@ export interface HttpLimits {
   readonly headerBytesMax: number;
   /** Longest request target. The longest real one is a coupon id, a percent-encoded user id and a query. */
   readonly urlLengthMax: number;
-  /** From the connection or the last answer's successor byte to the end of the headers. */
+  /**
+   * From the connection or the last answer's successor byte to the end of the headers. Longer than a process may be late itself: when
+   * ten thousand connections come to a worker that has just started, it reads the last of them seconds after they have spoken (of
+   * 20,000 on two slow cores, 111 with 10 s were told that they had been too slow).
+   */
   readonly headersTimeoutMs: number;
   /** From the first byte to the end of the body. */
   readonly requestTimeoutMs: number;
@@ -30,8 +34,8 @@ export const HTTP_LIMITS: HttpLimits = {
   bodyBytesMax: 16 * 1024,
   headerBytesMax: 16 * 1024,
   urlLengthMax: 4 * 1024,
-  headersTimeoutMs: 10_000,
-  requestTimeoutMs: 15_000,
+  headersTimeoutMs: 30_000,
+  requestTimeoutMs: 45_000,
   timeoutCheckMs: 1_000,
   keepAliveTimeoutMs: 5_000,
   inactivityTimeoutMs: 60_000,
