@@ -11,6 +11,8 @@ import { redisCpuMicrosIn } from './cpu.js';
 
 const REDIS_TIMEOUT_MS = 5_000;
 const OUTBOX_TIMEOUT_MS = 120_000;
+/** Of an append-only file with ten million users. */
+const REWRITE_TIMEOUT_MS = 600_000;
 const POLL_MS = 25;
 
 export interface DatabaseOptions {
@@ -75,6 +77,17 @@ export class Databases {
     const deadline = Date.now() + OUTBOX_TIMEOUT_MS;
     while ((await this.#memory('lazyfree_pending_objects')) !== '0') {
       if (Date.now() > deadline) throw new Error(`Redis had not freed everything within ${OUTBOX_TIMEOUT_MS} ms`);
+      await delay(POLL_MS, undefined, { signal: this.#signal });
+    }
+  }
+
+  /** Resolves when no server rewrites its append-only file. Rejects when that takes too long. */
+  async whenNotRewriting(): Promise<void> {
+    const deadline = Date.now() + REWRITE_TIMEOUT_MS;
+    while (
+      (await this.#infoOfRedis('persistence')).some((info) => /aof_rewrite_(in_progress|scheduled):1/.test(info))
+    ) {
+      if (Date.now() > deadline) throw new Error(`Redis still rewrote its file after ${REWRITE_TIMEOUT_MS} ms`);
       await delay(POLL_MS, undefined, { signal: this.#signal });
     }
   }
