@@ -91,12 +91,12 @@ it(
 
 it('stops everything it started on Ctrl-C', { timeout: BENCH_TIMEOUT_MS }, async () => {
   const dir = await makeScratchFolder('bench');
-  const bench = startBench(dir, '--only', 'peers', '--rounds', '50', '--requests', '2000');
+  const bench = startBench(dir, '--only', 'batch', '--rounds', '50', '--requests', '2000');
   let errors = '';
   bench.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     errors += chunk;
     // Everything runs by now, under load.
-    if (chunk.includes('Warming up')) bench.kill('SIGINT');
+    if (chunk.includes('warming up')) bench.kill('SIGINT');
   });
   await once(bench, 'close');
   expect(errors).toContain('interrupted, everything is stopped');
