@@ -1,5 +1,7 @@
-// Prints how many times as dear a tick is after full collections that found none waiting as before them. Run with --expose-gc.
+// Prints how many times as dear a tick is after full collections that found none waiting as before them; with `thread`, in
+// a thread. Run with --expose-gc.
 import { setTimeout as delay } from 'node:timers/promises';
+import { isMainThread, Worker } from 'node:worker_threads';
 
 const TICKS = 100_000;
 /** Of one turn of the event loop. */
@@ -21,9 +23,14 @@ async function price() {
   return least;
 }
 
-const young = await price();
-for (let collection = 0; collection < 5; collection++) {
-  await delay(1);
-  globalThis.gc();
+async function measure() {
+  const young = await price();
+  for (let collection = 0; collection < 5; collection++) {
+    await delay(1);
+    globalThis.gc();
+  }
+  console.log((await price()) / young);
 }
-console.log((await price()) / young);
+
+if (isMainThread && process.argv[2] === 'thread') new Worker(new URL(import.meta.url));
+else await measure();
